@@ -1,0 +1,47 @@
+//===- Compile.h - From a model folder to an executable ---------*- C++ -*-===//
+//
+// The phases, in order; `compileTo` stops after one and prints the IR:
+//
+//   import    HF folder to lm/qc on tensors
+//   quantize  weights in their final formats
+//   fuse      qc.matmul on stored weights, one function for each kind of layer
+//   pack      weights in the target's physical layout
+//   kernels   kernel calls on buffers of one arena
+//   llvm      LLVM dialect
+//
+//===----------------------------------------------------------------------===//
+#ifndef QC_PIPELINES_COMPILE_H
+#define QC_PIPELINES_COMPILE_H
+
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/Error.h"
+#include <string>
+
+namespace mlir::qc {
+
+enum class Emit { Executable, Shared, Object, LLVM, Assembly, MLIR };
+
+struct CompileOptions {
+  std::string input;  ///< model folder or .mlir file
+  std::string output; ///< "-" for text on stdout
+  /// int4_sym, int4_asym, int8, nf4, none; empty: int4_sym for a folder, none for
+  /// IR.
+  std::string quantize;
+  int64_t groupSize = 0; ///< 0: 128 or 64 as the model's shapes allow
+  std::string mcpu = "native";
+  Emit emit = Emit::Executable;
+  std::string compileTo; ///< phase to stop after; empty: all
+  std::string dumpDir;   ///< IR after each phase, LLVM IR and assembly
+  std::string kvCache = "auto";     ///< f32, f16; auto: f32 if not quantized
+  std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
+  std::string runtime;              ///< archive to link
+  int64_t maxTokens = 128;
+  unsigned threads = 0; ///< 0: one a core
+};
+
+/// Compiles; nothing is left at `output` or beside it when it fails.
+llvm::Error compile(MLIRContext &context, const CompileOptions &options);
+
+} // namespace mlir::qc
+
+#endif // QC_PIPELINES_COMPILE_H

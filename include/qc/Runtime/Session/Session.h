@@ -1,0 +1,105 @@
+//===- Session.h - A running model ------------------------------*- C++ -*-===//
+//
+// One sequence of tokens over a model: KV cache, scratch memory and the team of
+// threads. Ids and positions are checked here, before generated code sees them.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QC_RUNTIME_SESSION_SESSION_H
+#define QC_RUNTIME_SESSION_SESSION_H
+
+#include "qc/Runtime/ModelABI.h"
+#include "qc/Runtime/Threads/ThreadPool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace qc::rt {
+
+/// Anonymous memory, zero pages until touched, huge pages where possible.
+class Memory {
+public:
+  Memory() = default;
+  ~Memory();
+  Memory(const Memory &) = delete;
+  Memory &operator=(const Memory &) = delete;
+  /// False if the system does not grant `bytes`, or cannot: more than there is
+  /// would be granted today and end in the out-of-memory killer tomorrow.
+  bool allocate(size_t bytes);
+  void *get() const { return base; }
+
+private:
+  void *base = nullptr;
+  size_t size = 0;
+};
+
+/// Bytes that can be allocated without swapping: free memory and page cache.
+/// At least 0; an estimate.
+int64_t availableMemory();
+
+/// One sequence over a model. Everything is allocated here; evaluating tokens
+/// allocates nothing. Not thread safe: one caller at a time.
+class Session {
+public:
+  struct Options {
+    int64_t threads = 1;  ///< >= 1
+    int64_t capacity = 0; ///< positions of the KV cache, >= 1
+    bool pin = false;     ///< workers stay on one CPU each
+  };
+  /// `weights`: section "weights", QCModel::weights_bytes long, 64-byte
+  /// aligned.
+  static std::unique_ptr<Session> create(const QCModel &model,
+                                         const void *weights,
+                                         const Options &options,
+                                         std::string &error);
+
+  /// Appends `ids` to the sequence, QCModel::max_tokens at a time; logits
+  /// [vocab_size] of the last one, valid until the next call. Null and `error`
+  /// if an id is out of range, the context is full, or stop() was set; in the
+  /// last case the chunks before stay in the sequence.
+  const float *append(std::span<const int32_t> ids, std::string &error);
+
+  /// Appends `ids` and calls sink(index of the first row, logits, rows) for
+  /// the logits [rows, vocab_size] of every token, a chunk at a time. False if
+  /// the sink returns false, or as append().
+  bool score(std::span<const int32_t> ids,
+             const std::function<bool(int64_t, const float *, int64_t)> &sink,
+             std::string &error);
+
+  /// When `flag` becomes true (a signal handler may set it), append() and
+  /// score() end between chunks.
+  void setStopFlag(const std::atomic<bool> *flag) { stopFlag = flag; }
+
+  int64_t position() const { return used; }
+  int64_t capacity() const { return limit; }
+  int64_t threads() const { return pool->size(); }
+  ThreadPool &threadPool() { return *pool; }
+  const QCModel &model() const { return m; }
+  /// Forgets everything from `position` on.
+  void truncate(int64_t position) {
+    used = std::clamp<int64_t>(position, 0, used);
+  }
+
+private:
+  Session(const QCModel &model, const void *weights, int64_t capacity)
+      : m(model), weights(weights), limit(capacity) {}
+  bool check(std::span<const int32_t> ids, std::string &error) const;
+  bool stopped(std::string &error) const;
+  void step(QCStepFn fn, std::span<const int32_t> ids, float *out);
+
+  const QCModel &m;
+  const void *weights;
+  int64_t limit, used = 0;
+  Memory arena, kv;
+  std::vector<float> logits, rows;
+  std::unique_ptr<ThreadPool> pool;
+  const std::atomic<bool> *stopFlag = nullptr;
+};
+
+} // namespace qc::rt
+
+#endif // QC_RUNTIME_SESSION_SESSION_H

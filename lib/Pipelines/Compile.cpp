@@ -1,0 +1,385 @@
+//===- Compile.cpp - From a model folder to an executable -----------------===//
+#include "qc/Pipelines/Compile.h"
+
+#include "Metadata.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "qc/Dialect/LM/Transforms/Passes.h"
+#include "qc/Dialect/QC/Transforms/Passes.h"
+#include "qc/Frontend/Import.h"
+#include "qc/Quantization/Recipes.h"
+#include "qc/Runtime/Artefact/Payload.h"
+#include "qc/Target/CPU/Emit.h"
+#include "qc/Target/CPU/Passes.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace mlir::qc;
+namespace fs = llvm::sys::fs;
+
+namespace {
+
+constexpr StringRef phases[] = {"import", "quantize", "fuse",
+                                "pack",   "kernels",  "llvm"};
+
+/// A folder for intermediate files, removed with all it holds.
+class WorkFolder {
+public:
+  static llvm::Expected<std::unique_ptr<WorkFolder>> create(StringRef near) {
+    SmallString<128> path;
+    if (std::error_code code =
+            fs::createUniqueDirectory(near + ".qc", path)) {
+      // createUniqueDirectory puts relative models below the temporary folder.
+      return llvm::createStringError(code, "cannot create a folder beside '" +
+                                               near + "'");
+    }
+    return std::unique_ptr<WorkFolder>(new WorkFolder(path));
+  }
+  ~WorkFolder() { (void)fs::remove_directories(path); }
+  StringRef get() const { return path; }
+  std::string file(StringRef name) const {
+    SmallString<128> result(path);
+    llvm::sys::path::append(result, name);
+    return std::string(result);
+  }
+
+private:
+  explicit WorkFolder(StringRef path) : path(path) {}
+  SmallString<128> path;
+};
+
+class Compiler {
+public:
+  Compiler(MLIRContext &context, const CompileOptions &options)
+      : context(context), options(options) {}
+
+  llvm::Error run();
+
+private:
+  llvm::Error load();
+  llvm::Error runPhase(StringRef phase, function_ref<void(PassManager &)> fill);
+  llvm::Error quantize();
+  llvm::Error emitText(function_ref<void(llvm::raw_ostream &)> print);
+  llvm::Error dump(StringRef name,
+                   function_ref<void(llvm::raw_ostream &)> print);
+  llvm::Error emitMachineCode(const std::string &metadata);
+  llvm::Error finish(StringRef object, const std::string &metadata);
+  bool stopsAfter(StringRef phase) const { return options.compileTo == phase; }
+
+  MLIRContext &context;
+  const CompileOptions &options;
+  std::optional<cpu::CPU> cpu;
+  std::unique_ptr<WorkFolder> work;
+  OwningOpRef<ModuleOp> module;
+  std::string recipe;
+  unsigned dumped = 0;
+  bool done = false;
+};
+
+} // namespace
+
+/// Opens `output` under a temporary name in its folder, prints, renames.
+llvm::Error Compiler::emitText(function_ref<void(llvm::raw_ostream &)> print) {
+  done = true;
+  if (options.output == "-") {
+    print(llvm::outs());
+    return llvm::Error::success();
+  }
+  return llvm::handleErrors(
+      llvm::writeToOutput(options.output,
+                          [&](llvm::raw_ostream &os) {
+                            print(os);
+                            return llvm::Error::success();
+                          }),
+      [&](std::unique_ptr<llvm::ErrorInfoBase> error) {
+        return llvm::createStringError("cannot write '" + options.output +
+                                       "': " + error->message());
+      });
+}
+
+llvm::Error Compiler::dump(StringRef name,
+                           function_ref<void(llvm::raw_ostream &)> print) {
+  if (options.dumpDir.empty())
+    return llvm::Error::success();
+  if (std::error_code code = fs::create_directories(options.dumpDir))
+    return llvm::createStringError(code, "cannot create '" + options.dumpDir +
+                                             "': " + code.message());
+  SmallString<128> path(options.dumpDir);
+  llvm::sys::path::append(path, std::to_string(dumped++) + "-" + name.str());
+  std::error_code code;
+  llvm::raw_fd_ostream os(path, code);
+  if (code)
+    return llvm::createStringError(code, "cannot write '" + path + "': " +
+                                             code.message());
+  print(os);
+  os.close();
+  if (os.has_error()) {
+    code = os.error();
+    os.clear_error();
+    return llvm::createStringError(code, "cannot write '" + path + "': " +
+                                             code.message());
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Compiler::runPhase(StringRef phase,
+                               function_ref<void(PassManager &)> fill) {
+  PassManager pm(&context, ModuleOp::getOperationName());
+  if (failed(applyPassManagerCLOptions(pm)))
+    return llvm::createStringError("bad pass manager options");
+  fill(pm);
+  // The diagnostic handler of the tool has printed the reason.
+  if (failed(pm.run(*module)))
+    return llvm::createStringError("");
+  OpPrintingFlags flags;
+  if (llvm::Error error =
+          dump((phase + ".mlir").str(),
+               [&](llvm::raw_ostream &os) { module->print(os, flags); }))
+    return error;
+  if (stopsAfter(phase))
+    return emitText([&](llvm::raw_ostream &os) { module->print(os, flags); });
+  return llvm::Error::success();
+}
+
+llvm::Error Compiler::load() {
+  if (fs::is_directory(options.input)) {
+    llvm::Expected<OwningOpRef<ModuleOp>> imported =
+        importModel(context, options.input);
+    if (!imported)
+      return imported.takeError();
+    module = std::move(*imported);
+    recipe = options.quantize.empty() ? "int4_sym" : options.quantize;
+    return llvm::Error::success();
+  }
+  if (!fs::exists(options.input))
+    return llvm::createStringError("cannot read '" + options.input +
+                                   "': no such file or folder");
+  module = parseSourceFile<ModuleOp>(options.input, &context);
+  if (!module)
+    return llvm::createStringError("");
+  recipe = options.quantize.empty() ? "none" : options.quantize;
+  return llvm::Error::success();
+}
+
+/// True if some matrix is stored in anything but a float format.
+static bool hasQuantizedWeights(ModuleOp module) {
+  for (auto weight : module.getOps<WeightOp>())
+    if (!isa<FloatFormatAttr>(Attribute(weight.getWeightType().getFormat())))
+      return true;
+  return false;
+}
+
+llvm::Error Compiler::run() {
+  llvm::Expected<cpu::CPU> resolved = cpu::CPU::get(options.mcpu);
+  if (!resolved)
+    return resolved.takeError();
+  cpu = std::move(*resolved);
+  if (!options.compileTo.empty() &&
+      !llvm::is_contained(phases, options.compileTo))
+    return llvm::createStringError("unknown phase '" + options.compileTo +
+                                   "', expected one of " +
+                                   llvm::join(llvm::ArrayRef(phases), ", "));
+  if (llvm::Error error = load())
+    return error;
+  if (options.output != "-") {
+    SmallString<128> near(options.output);
+    fs::make_absolute(near);
+    StringRef folder = llvm::sys::path::parent_path(near);
+    if (!fs::is_directory(folder))
+      return llvm::createStringError("cannot write '" + options.output +
+                                     "': folder '" + folder +
+                                     "' does not exist");
+    if (llvm::sys::fs::is_directory(near))
+      return llvm::createStringError("cannot write '" + options.output +
+                                     "': it is a folder");
+    llvm::Expected<std::unique_ptr<WorkFolder>> created =
+        WorkFolder::create(near);
+    if (!created)
+      return llvm::createStringError("cannot write '" + options.output +
+                                     "': " +
+                                     llvm::toString(created.takeError()));
+    work = std::move(*created);
+  } else {
+    llvm::Expected<std::unique_ptr<WorkFolder>> created =
+        WorkFolder::create("/tmp/qc");
+    if (!created)
+      return created.takeError();
+    work = std::move(*created);
+  }
+
+  if (llvm::Error error = runPhase("import", [](PassManager &) {}))
+    return error;
+  if (done)
+    return llvm::Error::success();
+
+  // Stores that are asked for stay; those of an executable are intermediate.
+  std::string store =
+      stopsAfter("quantize")
+          ? std::string(llvm::sys::path::parent_path(options.output))
+          : std::string(work->get());
+  bool valid = true;
+  if (llvm::Error error = runPhase("quantize", [&](PassManager &pm) {
+        valid = succeeded(addQuantizePasses(pm, *module, recipe,
+                                            options.groupSize, store,
+                                            options.threads));
+      }))
+    return error;
+  if (!valid)
+    return llvm::createStringError(
+        "unknown recipe '" + recipe +
+        "', expected int4_sym, int4_asym, int8, nf4 or none");
+  if (done)
+    return llvm::Error::success();
+
+  bool quantized = hasQuantizedWeights(*module);
+  std::string metadataSource;
+  if (llvm::Error error = runPhase("fuse", [&](PassManager &pm) {
+        FuseDequantMatmulPassOptions fuse;
+        fuse.activations = options.activations == "auto"
+                               ? (quantized ? "int8" : "f32")
+                               : options.activations;
+        fuse.strict = true;
+        pm.addPass(createFuseDequantMatmulPass(fuse));
+        pm.addPass(createCheckNoDenseWeightsPass());
+        lm::SelectKVCachePassOptions cache;
+        cache.type = options.kvCache == "auto" ? (quantized ? "f16" : "f32")
+                                               : options.kvCache;
+        pm.addPass(lm::createSelectKVCachePass(cache));
+        pm.addPass(lm::createMergeLayersPass());
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  std::string blob = work->file("weights.bin");
+  if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
+        PackWeightsPassOptions pack;
+        pack.rows = cpu->vectors.lanes;
+        pack.output = blob;
+        pack.threads = options.threads;
+        pm.addPass(createPackWeightsPass(pack));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  llvm::Expected<std::string> metadata =
+      buildMetadata(*module, recipe, cpu->name);
+  if (!metadata)
+    return metadata.takeError();
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        cpu::LowerToCPUKernelsPassOptions lower;
+        lower.mcpu = options.mcpu;
+        lower.maxTokens = options.maxTokens;
+        pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
+        cpu::PlanMemoryPassOptions plan;
+        plan.maxTokens = options.maxTokens;
+        pm.addPass(cpu::createPlanMemoryPass(plan));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = runPhase("llvm", [](PassManager &pm) {
+        cpu::buildKernelsToLLVMPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return emitMachineCode(*metadata);
+}
+
+llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
+  llvm::LLVMContext llvmContext;
+  auto translated = cpu::translateModel(*module, *cpu, llvmContext);
+  if (!translated)
+    return translated.takeError();
+  llvm::Module &code = **translated;
+  std::unique_ptr<llvm::TargetMachine> machine = cpu->createTargetMachine();
+  if (!machine)
+    return llvm::createStringError("cannot generate code for '" +
+                                   options.mcpu + "'");
+  code.setTargetTriple(machine->getTargetTriple());
+  code.setDataLayout(machine->createDataLayout());
+  cpu::optimize(code, *machine);
+  if (llvm::Error error = dump("model.ll", [&](llvm::raw_ostream &os) {
+        code.print(os, nullptr);
+      }))
+    return error;
+  if (options.emit == Emit::LLVM)
+    return emitText([&](llvm::raw_ostream &os) { code.print(os, nullptr); });
+  auto generate = [&](cpu::CodeKind kind, SmallVectorImpl<char> &bytes) {
+    llvm::raw_svector_ostream os(bytes);
+    return cpu::emitCode(code, *machine, kind, os);
+  };
+  if (options.emit == Emit::Assembly || !options.dumpDir.empty()) {
+    SmallVector<char> assembly;
+    if (llvm::Error error = generate(cpu::CodeKind::Assembly, assembly))
+      return error;
+    auto print = [&](llvm::raw_ostream &os) {
+      os.write(assembly.data(), assembly.size());
+    };
+    if (options.emit == Emit::Assembly)
+      return emitText(print);
+    if (llvm::Error error = dump("model.s", print))
+      return error;
+  }
+  SmallVector<char> bytes;
+  if (llvm::Error error = generate(cpu::CodeKind::Object, bytes))
+    return error;
+  auto print = [&](llvm::raw_ostream &os) {
+    os.write(bytes.data(), bytes.size());
+  };
+  if (options.emit == Emit::Object)
+    return emitText(print);
+  std::string object = work->file("model.o");
+  std::error_code errorCode;
+  {
+    llvm::raw_fd_ostream os(object, errorCode);
+    if (errorCode)
+      return llvm::createStringError(errorCode,
+                                     "cannot write '" + object + "'");
+    print(os);
+    os.close();
+    if (os.has_error()) {
+      errorCode = os.error();
+      os.clear_error();
+      return llvm::createStringError(errorCode, "cannot write '" + object +
+                                                    "': " +
+                                                    errorCode.message());
+    }
+  }
+  return finish(object, metadata);
+}
+
+llvm::Error Compiler::finish(StringRef object, const std::string &metadata) {
+  std::string linked = work->file("linked");
+  if (llvm::Error error = cpu::link(object, options.runtime, linked,
+                                    options.emit == Emit::Shared))
+    return error;
+  std::vector<::qc::rt::PayloadSection> sections;
+  sections.push_back(
+      ::qc::rt::PayloadSection::fromFile("weights", work->file("weights.bin")));
+  sections.push_back(
+      ::qc::rt::PayloadSection::fromBytes("metadata", metadata));
+  if (auto tokenizer = (*module)->getAttrOfType<DictionaryAttr>("lm.tokenizer"))
+    if (auto file = tokenizer.getAs<StringAttr>("file"))
+      sections.push_back(::qc::rt::PayloadSection::fromFile(
+          "tokenizer", file.getValue().str()));
+  std::string error;
+  if (!::qc::rt::appendPayload(linked, sections, error))
+    return llvm::createStringError(error);
+  if (std::error_code code = fs::rename(linked, options.output))
+    return llvm::createStringError(code, "cannot write '" + options.output +
+                                             "': " + code.message());
+  return llvm::Error::success();
+}
+
+llvm::Error mlir::qc::compile(MLIRContext &context, const CompileOptions &options) {
+  return Compiler(context, options).run();
+}

@@ -1,0 +1,142 @@
+//===- PayloadWriter.cpp - Appends sections to an artefact ----------------===//
+#include "qc/Runtime/Artefact/Payload.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace qc::rt;
+
+namespace {
+
+class Appender {
+public:
+  Appender(const std::string &path, std::string &error)
+      : path(path), error(error),
+        fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0 || lseek(fd, 0, SEEK_END) < 0) {
+      fail();
+      return;
+    }
+    at = static_cast<uint64_t>(info.st_size);
+  }
+  ~Appender() {
+    if (fd >= 0)
+      close(fd);
+  }
+
+  bool ok() const { return good; }
+  bool fail() {
+    if (good)
+      error = "cannot write '" + path + "': " + std::strerror(errno);
+    good = false;
+    return false;
+  }
+  bool write(const void *data, size_t size) {
+    const auto *bytes = static_cast<const uint8_t *>(data);
+    while (size) {
+      ssize_t count = ::write(fd, bytes, size);
+      if (count < 0 && errno == EINTR)
+        continue;
+      if (count <= 0)
+        return fail();
+      bytes += count;
+      size -= static_cast<size_t>(count);
+      at += static_cast<uint64_t>(count);
+    }
+    return true;
+  }
+  bool pad(uint64_t alignment) {
+    std::vector<uint8_t> zeros((alignment - at % alignment) % alignment);
+    return write(zeros.data(), zeros.size());
+  }
+  /// Streams `file`; its checksum goes to `hash` unless that is null.
+  bool copy(const std::string &file, uint64_t *hash) {
+    int source = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    if (source < 0) {
+      error = "cannot read '" + file + "': " + std::strerror(errno);
+      return good = false;
+    }
+    std::vector<uint8_t> buffer(1 << 20);
+    for (;;) {
+      ssize_t count = read(source, buffer.data(), buffer.size());
+      if (count < 0 && errno == EINTR)
+        continue;
+      if (count < 0) {
+        error = "cannot read '" + file + "': " + std::strerror(errno);
+        good = false;
+      }
+      if (count <= 0 || !write(buffer.data(), static_cast<size_t>(count)))
+        break;
+      if (hash)
+        *hash = checksum(buffer.data(), static_cast<size_t>(count), *hash);
+    }
+    close(source);
+    return good;
+  }
+  bool finish() {
+    if (fsync(fd) != 0)
+      return fail();
+    int descriptor = fd;
+    fd = -1;
+    return close(descriptor) == 0 || fail();
+  }
+  uint64_t at = 0;
+
+private:
+  const std::string &path;
+  std::string &error;
+  int fd;
+  bool good = true;
+};
+
+} // namespace
+
+bool qc::rt::appendPayload(const std::string &path,
+                           const std::vector<PayloadSection> &sections,
+                           std::string &error) {
+  Appender out(path, error);
+  if (!out.ok())
+    return false;
+  std::vector<QCSection> table;
+  for (const PayloadSection &section : sections) {
+    QCSection entry = {};
+    if (section.name.empty() || section.name.size() >= sizeof entry.name) {
+      error = "section name '" + section.name + "' must have 1 to 15 bytes";
+      return false;
+    }
+    std::memcpy(entry.name, section.name.data(), section.name.size());
+    if (!out.pad(4096))
+      return false;
+    entry.offset = out.at;
+    // Weights are not read at start-up, so nobody could check theirs.
+    bool checked = section.name != "weights";
+    uint64_t hash = checksum(nullptr, 0);
+    if (section.file.empty()) {
+      if (checked)
+        hash = checksum(section.bytes.data(), section.bytes.size());
+      if (!out.write(section.bytes.data(), section.bytes.size()))
+        return false;
+    } else if (!out.copy(section.file, checked ? &hash : nullptr)) {
+      return false;
+    }
+    entry.size = out.at - entry.offset;
+    entry.checksum = checked ? hash : 0;
+    table.push_back(entry);
+  }
+  if (!out.pad(4096))
+    return false;
+  QCTrailer trailer = {};
+  std::memcpy(trailer.magic, QC_TRAILER_MAGIC, sizeof trailer.magic);
+  trailer.version = QC_ABI_VERSION;
+  trailer.num_sections = static_cast<uint32_t>(table.size());
+  trailer.table_offset = out.at;
+  size_t bytes = table.size() * sizeof(QCSection);
+  trailer.checksum = checksum(table.data(), bytes);
+  trailer.file_size = out.at + bytes + sizeof trailer;
+  return out.write(table.data(), bytes) &&
+         out.write(&trailer, sizeof trailer) && out.finish();
+}

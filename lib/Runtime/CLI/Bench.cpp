@@ -1,0 +1,110 @@
+//===- Bench.cpp - Tokens a second and share of memory bandwidth ----------===//
+#include "Program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <sys/resource.h>
+
+using namespace qc::rt;
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+/// Tokens a second of the repetitions.
+struct Rates {
+  std::vector<double> values;
+
+  void add(int64_t tokens, Clock::time_point start) {
+    std::chrono::duration<double> seconds = Clock::now() - start;
+    values.push_back(static_cast<double>(tokens) / seconds.count());
+    std::sort(values.begin(), values.end());
+  }
+  double best() const { return values.back(); }
+  double least() const { return values.front(); }
+  double median() const {
+    size_t middle = values.size() / 2;
+    return values.size() % 2 ? values[middle]
+                             : (values[middle - 1] + values[middle]) / 2;
+  }
+  json report(int64_t tokens) const {
+    return {{"tokens", tokens},
+            {"best", best()},
+            {"median", median()},
+            {"min", least()}};
+  }
+};
+} // namespace
+
+int Program::runBench() {
+  int64_t most = contextSize();
+  int64_t prompt = std::min(options.benchPrompt, most);
+  int64_t tokens = std::min(options.benchTokens, most);
+  if (int code = createSession(std::max(prompt, tokens)))
+    return code;
+  // Which tokens does not matter, but not all the same: rows of the embedding
+  // would come from the cache.
+  std::vector<int32_t> ids(static_cast<size_t>(std::max(prompt, tokens)));
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>((i * 7919 + 1) %
+                                  static_cast<size_t>(qc_model.vocab_size));
+  std::string error;
+  Rates prefill, decode;
+  // The first round warms caches, page tables and clocks up.
+  for (int64_t round = 0; round <= options.repeat; ++round) {
+    session->truncate(0);
+    auto start = Clock::now();
+    if (!session->append(std::span(ids).first(static_cast<size_t>(prompt)),
+                         error))
+      return fail(Failure, error);
+    if (round)
+      prefill.add(prompt, start);
+    session->truncate(0);
+    start = Clock::now();
+    for (int64_t i = 0; i < tokens; ++i)
+      if (!session->append(std::span(ids).subspan(static_cast<size_t>(i), 1),
+                           error))
+        return fail(Failure, error);
+    if (round)
+      decode.add(tokens, start);
+  }
+  int64_t swept = 0;
+  double bandwidth = streamBandwidth(session->threadPool(), 7, swept);
+  auto bytes = metadata.value("bytes_per_token", 0.0);
+  double used = bytes * decode.best();
+  double share = bandwidth > 0 ? used / bandwidth : 0.0;
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  if (options.json) {
+    std::puts(json{{"model", metadata.value("model", std::string())},
+                   {"format", metadata.value("format", std::string())},
+                   {"bits_per_weight", metadata.value("bits_per_weight", 0.0)},
+                   {"target_cpu", qc_model.target_cpu},
+                   {"threads", session->threads()},
+                   {"repeat", options.repeat},
+                   {"prefill", prefill.report(prompt)},
+                   {"decode", decode.report(tokens)},
+                   {"bytes_per_token", bytes},
+                   {"decode_bytes_per_second", used},
+                   {"decode_bytes_per_second_median", bytes * decode.median()},
+                   {"stream_bytes_per_second", bandwidth},
+                   {"stream_sweep_bytes", swept},
+                   {"share_of_bandwidth", share},
+                   {"peak_memory_bytes", int64_t(usage.ru_maxrss) * 1024}}
+                  .dump()
+                  .c_str());
+    return Success;
+  }
+  std::printf("threads %" PRId64 "\n", session->threads());
+  std::printf("prefill %6" PRId64
+              " tokens  %10.2f tokens/s best  %10.2f median  %10.2f min\n",
+              prompt, prefill.best(), prefill.median(), prefill.least());
+  std::printf("decode  %6" PRId64
+              " tokens  %10.2f tokens/s best  %10.2f median  %10.2f min\n",
+              tokens, decode.best(), decode.median(), decode.least());
+  std::printf("decode reads %.1f MB a token: %.2f GB/s, %.0f %% of the %.2f "
+              "GB/s that this machine streams\n",
+              bytes / 1e6, used / 1e9, 100 * share, bandwidth / 1e9);
+  return Success;
+}

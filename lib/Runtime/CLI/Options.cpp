@@ -1,0 +1,241 @@
+//===- Options.cpp - Command line of a compiled model ---------------------===//
+#include "Options.h"
+
+#include <charconv>
+#include <cmath>
+#include <functional>
+#include <random>
+
+using namespace qc::rt;
+
+const char *qc::rt::helpText() {
+  return R"(A language model, compiled by qc.
+
+  --prompt TEXT          continue a text; without it, chat (on a terminal) or
+                         read the prompt from standard input
+  --prompt-file FILE     the same, from a file
+  --tokens N             most new tokens (default: until the text ends)
+  --temperature T        0: always the most likely token (default 0.8)
+  --top-k N  --top-p P  --min-p P  --repetition-penalty R
+  --seed N               of the random choices (default: another each time)
+  --stop TEXT            stop before this text; may be repeated
+  --ignore-eos           go on after the end-of-text token
+  --threads N            default: all CPUs of this process
+  --pin                  keep each thread but the first on one CPU
+  --context N            positions of the KV cache (default: the model's, at
+                         most 4096)
+  --quiet                only the text
+  --no-mmap              read the weights into memory
+
+  --perplexity FILE      how well the model predicts a text [--json]
+      --perplexity-mode windows|lines|gptq   --window N   --perplexity-tokens N
+  --bench                tokens a second and share of memory bandwidth [--json]
+      --bench-prompt N   --bench-tokens N   --repeat N
+  --logits IDS.txt --output F.npy [--token-by-token]
+                         float32 [ids, vocabulary]; ids separated by white space
+  --generate-ids IDS.txt --tokens N
+                         prints the new ids on one line
+  --info [--json]        what this file is
+  --self-test            check the generated kernels on this machine
+  --version  --help
+
+Exit codes: 1 failure, 2 usage, 3 bad input, 4 CPU not supported, 5 out of
+memory or disk, 130 interrupted.
+
+Examples:
+  ./story --prompt "Once upon a time" --tokens 200 --temperature 0
+  ./story --perplexity book.txt --json
+)";
+}
+
+namespace {
+
+template <typename T>
+bool parseNumber(std::string_view text, T &value) {
+  const char *end = text.data() + text.size();
+  auto [at, code] = std::from_chars(text.data(), end, value);
+  return code == std::errc() && at == end && !text.empty();
+}
+
+/// One option: its name, whether it takes a value, and what it does with it.
+/// `set` returns what was expected if the value is bad.
+struct Option {
+  std::string_view name;
+  bool takesValue;
+  std::function<const char *(std::string_view)> set;
+};
+
+} // namespace
+
+static std::vector<Option> optionTable(Options &o) {
+  auto flag = [](std::string_view name, bool &target) {
+    return Option{name, false, [&target](std::string_view) -> const char * {
+                    target = true;
+                    return nullptr;
+                  }};
+  };
+  auto text = [](std::string_view name, std::optional<std::string> &target) {
+    return Option{name, true,
+                  [&target](std::string_view value) -> const char * {
+                    target = std::string(value);
+                    return nullptr;
+                  }};
+  };
+  auto count = [](std::string_view name, int64_t &target, int64_t low,
+                  int64_t high, const char *expected) {
+    return Option{
+        name, true,
+        [&target, low, high, expected](std::string_view value) -> const char * {
+          int64_t number;
+          if (!parseNumber(value, number) || number < low || number > high)
+            return expected;
+          target = number;
+          return nullptr;
+        }};
+  };
+  auto real = [](std::string_view name, double &target, double low, double high,
+                 const char *expected) {
+    return Option{
+        name, true,
+        [&target, low, high, expected](std::string_view value) -> const char * {
+          double number;
+          if (!parseNumber(value, number) || !(number >= low) ||
+              !(number <= high))
+            return expected;
+          target = number;
+          return nullptr;
+        }};
+  };
+  constexpr int64_t many = int64_t(1) << 31;
+  return {
+      text("--prompt", o.prompt),
+      text("--prompt-file", o.promptFile),
+      count("--tokens", o.tokens, 0, many, "a number from 0"),
+      real("--temperature", o.sampler.temperature, 0, 100,
+           "a number from 0 to 100"),
+      count("--top-k", o.sampler.topK, 0, many, "a number from 0"),
+      real("--top-p", o.sampler.topP, 0, 1, "a number from 0 to 1"),
+      real("--min-p", o.sampler.minP, 0, 1, "a number from 0 to 1"),
+      real("--repetition-penalty", o.sampler.repetitionPenalty, 0.01, 100,
+           "a number from 0.01 to 100"),
+      {"--seed", true,
+       [&o](std::string_view value) -> const char * {
+         return parseNumber(value, o.sampler.seed) ? nullptr
+                                                   : "a number from 0";
+       }},
+      {"--stop", true,
+       [&o](std::string_view value) -> const char * {
+         if (value.empty())
+           return "a text";
+         o.stop.emplace_back(value);
+         return nullptr;
+       }},
+      flag("--ignore-eos", o.ignoreEos),
+      count("--threads", o.threads, 1, 1024, "a number from 1 to 1024"),
+      count("--context", o.context, 1, many, "a number from 1"),
+      flag("--pin", o.pin),
+      flag("--quiet", o.quiet),
+      flag("--no-mmap", o.noMmap),
+      text("--perplexity", o.perplexity),
+      {"--perplexity-mode", true,
+       [&o](std::string_view value) -> const char * {
+         if (value == "windows")
+           o.mode = PerplexityMode::Windows;
+         else if (value == "lines")
+           o.mode = PerplexityMode::Lines;
+         else if (value == "gptq")
+           o.mode = PerplexityMode::GPTQ;
+         else
+           return "windows, lines or gptq";
+         return nullptr;
+       }},
+      count("--window", o.window, 2, many, "a number from 2"),
+      count("--perplexity-tokens", o.perplexityTokens, 1, many,
+            "a number from 1"),
+      flag("--bench", o.bench),
+      count("--bench-prompt", o.benchPrompt, 1, many, "a number from 1"),
+      count("--bench-tokens", o.benchTokens, 1, many, "a number from 1"),
+      count("--repeat", o.repeat, 1, 1000, "a number from 1 to 1000"),
+      flag("--json", o.json),
+      text("--logits", o.logits),
+      text("--output", o.output),
+      flag("--token-by-token", o.tokenByToken),
+      text("--generate-ids", o.generateIds),
+      flag("--info", o.info),
+      flag("--self-test", o.selfTest),
+      flag("--version", o.version),
+      flag("--help", o.help),
+  };
+}
+
+/// What options say together.
+static bool checkCombination(const Options &options, std::string &error) {
+  if (options.help || options.version)
+    return true;
+  const char *chosen = nullptr;
+  std::pair<const char *, bool> commands[] = {
+      {"--prompt", options.prompt.has_value()},
+      {"--prompt-file", options.promptFile.has_value()},
+      {"--perplexity", options.perplexity.has_value()},
+      {"--bench", options.bench},
+      {"--logits", options.logits.has_value()},
+      {"--generate-ids", options.generateIds.has_value()},
+      {"--info", options.info},
+      {"--self-test", options.selfTest}};
+  for (auto [name, present] : commands) {
+    if (present && chosen) {
+      error = std::string(chosen) + " and " + name + " exclude each other";
+      return false;
+    }
+    if (present)
+      chosen = name;
+  }
+  if (options.logits.has_value() != options.output.has_value()) {
+    error = options.logits ? "--logits needs --output FILE.npy"
+                           : "--output needs --logits IDS.txt";
+    return false;
+  }
+  return true;
+}
+
+bool qc::rt::parseOptions(int argc, char **argv, Options &options,
+                          std::string &error) {
+  std::random_device device;
+  options.sampler.seed = static_cast<uint64_t>(device()) << 32 | device();
+  std::vector<Option> table = optionTable(options);
+  for (int i = 1; i < argc; ++i) {
+    std::string_view argument = argv[i];
+    if (argument == "-h")
+      argument = "--help";
+    size_t equals = argument.find('=');
+    std::string_view name = argument.substr(0, equals);
+    const Option *option = nullptr;
+    for (const Option &candidate : table)
+      if (candidate.name == name)
+        option = &candidate;
+    if (!option) {
+      error = "unknown option '" + std::string(name) + "', see --help";
+      return false;
+    }
+    std::string_view value;
+    if (!option->takesValue) {
+      if (equals != std::string_view::npos) {
+        error = std::string(name) + " takes no value";
+        return false;
+      }
+    } else if (equals != std::string_view::npos) {
+      value = argument.substr(equals + 1);
+    } else if (i + 1 < argc) {
+      value = argv[++i];
+    } else {
+      error = std::string(name) + " needs a value";
+      return false;
+    }
+    if (const char *expected = option->set(value)) {
+      error = std::string(name) + " " + std::string(value) + ": expected " +
+              expected;
+      return false;
+    }
+  }
+  return checkCombination(options, error);
+}

@@ -1,0 +1,64 @@
+//===- OutputFile.cpp - A file that appears whole or not at all -----------===//
+#include "OutputFile.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
+using namespace qc::rt;
+
+OutputFile::OutputFile(const std::string &path)
+    : path(path), temporary(path + ".tmp" + std::to_string(getpid())),
+      fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                0666)) {
+  exists = fd >= 0;
+  if (!exists)
+    fail();
+}
+
+OutputFile::~OutputFile() {
+  if (fd >= 0)
+    close(fd);
+  if (exists)
+    unlink(temporary.c_str());
+}
+
+bool OutputFile::fail() {
+  if (message.empty()) {
+    code = errno;
+    message = "cannot write '" + path + "': " + std::strerror(code);
+  }
+  return false;
+}
+
+bool OutputFile::write(const void *data, size_t size) {
+  const char *bytes = static_cast<const char *>(data);
+  while (message.empty() && size) {
+    ssize_t count = ::write(fd, bytes, size);
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      return fail();
+    bytes += count;
+    size -= static_cast<size_t>(count);
+  }
+  return message.empty();
+}
+
+bool OutputFile::commit() {
+  if (!message.empty())
+    return false;
+  int descriptor = fd;
+  fd = -1;
+  // Some file systems report a full disk only here.
+  bool synced = fsync(descriptor) == 0 || errno == EINVAL || fail();
+  bool closed = close(descriptor) == 0 || fail();
+  if (!synced || !closed)
+    return false;
+  if (std::rename(temporary.c_str(), path.c_str()) != 0)
+    return fail();
+  exists = false;
+  return true;
+}

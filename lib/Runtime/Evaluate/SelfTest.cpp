@@ -1,0 +1,168 @@
+//===- SelfTest.cpp - Generated kernels against their definition ----------===//
+//
+// On the user's machine: the generated decoding of each format on every code
+// point against the host definition of the format, then each matmul kernel on
+// the model's own weights against sums in double over decoded rows.
+//
+//===----------------------------------------------------------------------===//
+#include "qc/Format/Format.h"
+#include "qc/Runtime/Evaluate/Evaluate.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+using namespace qc::rt;
+
+namespace {
+
+/// Small deterministic generator of test activations in [-1, 1).
+class Random {
+public:
+  float next() {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-31f;
+  }
+
+private:
+  uint64_t state = 42;
+};
+
+void report(bool quiet, const char *what, const char *name,
+            const std::string &problem) {
+  if (problem.empty() && quiet)
+    return;
+  std::printf("%s  %s %s%s%s\n", problem.empty() ? "pass" : "FAIL", what, name,
+              problem.empty() ? "" : ": ", problem.c_str());
+  std::fflush(stdout);
+}
+
+} // namespace
+
+/// Every code point of a format, bit for bit.
+static std::string testFormat(const QCFormatTest &test) {
+  std::string error;
+  auto format = qc::parseFormat(test.format, error);
+  if (!format)
+    return error;
+  qc::HostWeight weight = format->exhaustiveWeight(/*quick=*/true);
+  if (weight.n != test.n || weight.k != test.k)
+    return "the test weight has another shape than the kernel";
+  qc::PackedLayout layout = format->packedLayout(weight.n, weight.k, test.rows);
+  Memory blob;
+  if (!blob.allocate(static_cast<size_t>(layout.totalBytes()) + 64))
+    return "not enough memory";
+  qc::Components components = weight.views();
+  format->pack(components, layout, static_cast<uint8_t *>(blob.get()));
+  auto k = static_cast<size_t>(weight.k);
+  std::vector<double> expected(k);
+  std::vector<float> decoded(k);
+  // Codes minus float zero points, and sums of codebook entries, round once
+  // more than the definition does.
+  bool rounds =
+      std::strstr(test.format, "zero = f") || std::strstr(test.format, "books");
+  for (int64_t row = 0; row < weight.n; ++row) {
+    format->decodeRow(components, weight.n, weight.k, row, expected.data());
+    test.decode_row(blob.get(), row, decoded.data());
+    for (size_t i = 0; i < k; ++i) {
+      auto exact = static_cast<float>(expected[i]);
+      double allowed =
+          rounds ? std::ldexp(std::abs(expected[i]), -20) + 1e-9 : 0.0;
+      // The negation catches NaN.
+      if (!(std::abs(static_cast<double>(decoded[i]) - exact) <= allowed))
+        return "row " + std::to_string(row) + " column " + std::to_string(i) +
+               " is " + std::to_string(decoded[i]) + ", expected " +
+               std::to_string(exact);
+    }
+  }
+  return "";
+}
+
+/// A product with the model's own weights against sums in double.
+static std::string testKernel(const QCModel &model, const QCKernel &kernel,
+                              const uint8_t *weights) {
+  if (kernel.weight_offset < 0 || kernel.weight_bytes < 0 ||
+      kernel.weight_offset > model.weights_bytes ||
+      kernel.weight_bytes > model.weights_bytes - kernel.weight_offset)
+    return "its weight lies outside of the file";
+  if (kernel.int8_activations && kernel.int8_block < 1)
+    return "its activation block has no length";
+  const uint8_t *weight = weights + kernel.weight_offset;
+  auto n = static_cast<size_t>(kernel.n), k = static_cast<size_t>(kernel.k);
+  // Whole matrices of a vocabulary take long; rows at both ends and a stride
+  // between meet every lane and the ragged end.
+  size_t stride = n > 512 ? n / 256 | 1 : 1;
+  Memory scratch;
+  if (!scratch.allocate(static_cast<size_t>(kernel.scratch_bytes) + 64))
+    return "not enough memory";
+  Random random;
+  // One token; an even and an odd number: tiles with and without a rest.
+  for (size_t m : {1u, 2u, 5u, 9u}) {
+    if (static_cast<int64_t>(m) > model.max_tokens)
+      break;
+    std::vector<float> x(m * k), y(m * n), row(k);
+    for (float &value : x)
+      value = random.next();
+    kernel.matmul(weight, x.data(), static_cast<int64_t>(m), y.data(),
+                  scratch.get());
+    for (size_t r = 0; r < n;
+         r = r + stride < n || r == n - 1 ? r + stride : n - 1) {
+      kernel.decode_row(weight, static_cast<int64_t>(r), row.data());
+      double top = 0;
+      for (float w : row)
+        top = std::max(top, std::abs(static_cast<double>(w)));
+      for (size_t t = 0; t < m; ++t) {
+        double sum = 0, magnitude = 0, rounding = 0;
+        for (size_t i = 0; i < k; ++i) {
+          double product = static_cast<double>(row[i]) * x[t * k + i];
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        if (kernel.int8_activations)
+          for (size_t from = 0; from < k;
+               from += static_cast<size_t>(kernel.int8_block)) {
+            size_t end =
+                std::min(k, from + static_cast<size_t>(kernel.int8_block));
+            double largest = 0, sumWeights = 0;
+            for (size_t i = from; i < end; ++i) {
+              largest = std::max<double>(largest, std::abs(x[t * k + i]));
+              sumWeights += std::abs(row[i]);
+            }
+            rounding += 0.51 * largest / 127 * sumWeights;
+          }
+        // gamma_k of a sum in f32; zero points add up to 256 steps more.
+        double gamma = static_cast<double>(k + 300) * 0x1p-24;
+        double bound = gamma * (magnitude + top * static_cast<double>(k)) +
+                       rounding + 1e-30;
+        if (!(std::abs(y[t * n + r] - sum) <= bound))
+          return "output " + std::to_string(r) + " of " + std::to_string(m) +
+                 " tokens is " + std::to_string(y[t * n + r]) + ", expected " +
+                 std::to_string(sum);
+      }
+    }
+  }
+  return "";
+}
+
+bool qc::rt::selfTest(const QCModel &model, const void *weights, bool quiet) {
+  int64_t failed = 0, passed = 0;
+  auto count = [&](const char *what, const char *name,
+                   const std::string &problem) {
+    report(quiet, what, name, problem);
+    ++(problem.empty() ? passed : failed);
+  };
+  for (int64_t i = 0; i < model.num_format_tests; ++i)
+    count("decode", model.format_tests[i].format,
+          testFormat(model.format_tests[i]));
+  for (int64_t i = 0; i < model.num_kernels; ++i) {
+    const QCKernel &kernel = model.kernels[i];
+    std::string name = std::to_string(kernel.n) + "x" +
+                       std::to_string(kernel.k) + " " + kernel.format +
+                       (kernel.int8_activations ? " int8" : " f32");
+    count("matmul", name.c_str(),
+          testKernel(model, kernel, static_cast<const uint8_t *>(weights)));
+  }
+  std::printf("%lld passed, %lld failed\n", static_cast<long long>(passed),
+              static_cast<long long>(failed));
+  return failed == 0;
+}

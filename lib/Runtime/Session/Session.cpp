@@ -1,0 +1,103 @@
+//===- Session.cpp - A running model --------------------------------------===//
+#include "qc/Runtime/Session/Session.h"
+
+using namespace qc::rt;
+
+std::unique_ptr<Session> Session::create(const QCModel &model,
+                                         const void *weights,
+                                         const Options &options,
+                                         std::string &error) {
+  std::unique_ptr<Session> session(
+      new Session(model, weights, options.capacity));
+  size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<size_t>(options.capacity),
+                             static_cast<size_t>(model.kv_bytes_per_token),
+                             &bytes) ||
+      !session->kv.allocate(bytes)) {
+    error = "not enough memory for a KV cache of " +
+            std::to_string(options.capacity) + " tokens (" +
+            std::to_string(model.kv_bytes_per_token) +
+            " bytes each): use a smaller --context";
+    return nullptr;
+  }
+  if (!session->arena.allocate(static_cast<size_t>(model.arena_bytes))) {
+    error = "not enough memory for " + std::to_string(model.arena_bytes) +
+            " bytes of activations";
+    return nullptr;
+  }
+  session->logits.resize(static_cast<size_t>(model.vocab_size));
+  session->pool = ThreadPool::create(options.threads, options.pin, error);
+  if (!session->pool)
+    return nullptr;
+  return session;
+}
+
+bool Session::check(std::span<const int32_t> ids, std::string &error) const {
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0 || ids[i] >= m.vocab_size) {
+      error = "token id " + std::to_string(ids[i]) + " at index " +
+              std::to_string(i) + " is out of range: the vocabulary has " +
+              std::to_string(m.vocab_size) + " tokens";
+      return false;
+    }
+  if (static_cast<int64_t>(ids.size()) > limit - used) {
+    error = std::to_string(used + static_cast<int64_t>(ids.size())) +
+            " tokens do not fit a context of " + std::to_string(limit);
+    return false;
+  }
+  return true;
+}
+
+bool Session::stopped(std::string &error) const {
+  if (!stopFlag || !stopFlag->load(std::memory_order_relaxed))
+    return false;
+  error = "interrupted";
+  return true;
+}
+
+void Session::step(QCStepFn fn, std::span<const int32_t> ids, float *out) {
+  auto count = static_cast<int64_t>(ids.size());
+  pool->run([&](int64_t thread) {
+    fn(weights, arena.get(), kv.get(), limit, ids.data(), count, used, out,
+       thread, pool->size(), pool->team());
+  });
+  used += count;
+}
+
+const float *Session::append(std::span<const int32_t> ids, std::string &error) {
+  if (ids.empty()) {
+    error = "no tokens to evaluate";
+    return nullptr;
+  }
+  if (!check(ids, error))
+    return nullptr;
+  while (!ids.empty()) {
+    if (stopped(error))
+      return nullptr;
+    size_t count = std::min(ids.size(), static_cast<size_t>(m.max_tokens));
+    step(count == 1 ? m.decode : m.prefill, ids.first(count), logits.data());
+    ids = ids.subspan(count);
+  }
+  return logits.data();
+}
+
+bool Session::score(
+    std::span<const int32_t> ids,
+    const std::function<bool(int64_t, const float *, int64_t)> &sink,
+    std::string &error) {
+  if (!check(ids, error))
+    return false;
+  for (int64_t first = 0; !ids.empty();) {
+    if (stopped(error))
+      return false;
+    size_t count = std::min(ids.size(), static_cast<size_t>(m.max_tokens));
+    rows.resize(
+        std::max(rows.size(), count * static_cast<size_t>(m.vocab_size)));
+    step(m.score, ids.first(count), rows.data());
+    if (!sink(first, rows.data(), static_cast<int64_t>(count)))
+      return false;
+    first += static_cast<int64_t>(count);
+    ids = ids.subspan(count);
+  }
+  return true;
+}

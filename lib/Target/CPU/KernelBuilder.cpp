@@ -1,0 +1,100 @@
+//===- KernelBuilder.cpp - Short names for emitting kernels ---------------===//
+#include "KernelBuilder.h"
+
+using namespace mlir;
+using namespace mlir::qc;
+using namespace mlir::qc::cpu;
+
+SmallVector<Value> KernelBuilder::loop(Value begin, Value end, int64_t step,
+                                       ValueRange init, LoopBody body) {
+  auto op = scf::ForOp::create(*this, begin, end, index(step), init);
+  OpBuilder::InsertionGuard guard(*this);
+  // The builder adds an empty terminator only to loops that carry nothing.
+  if (init.empty())
+    setInsertionPoint(op.getBody()->getTerminator());
+  else
+    setInsertionPointToEnd(op.getBody());
+  SmallVector<Value> next = body(op.getInductionVar(), op.getRegionIterArgs());
+  if (!init.empty())
+    scf::YieldOp::create(*this, next);
+  return SmallVector<Value>(op.getResults());
+}
+
+void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
+  auto op = scf::IfOp::create(*this, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(op.thenBlock());
+  body();
+}
+
+ItemRange KernelBuilder::partition(Value items, Value thread, Value threads) {
+  auto border = [&](Value t) { return div(mul(items, t), threads); };
+  return {border(thread), border(add(thread, 1))};
+}
+
+void KernelBuilder::forVectors(int64_t n,
+                               function_ref<void(int64_t, Value)> body) {
+  int64_t lanes = target.lanes;
+  int64_t full = n / lanes * lanes;
+  if (full == lanes)
+    body(lanes, index(0));
+  else if (full)
+    loop(index(0), index(full), lanes, [&](Value i) { body(lanes, i); });
+  for (int64_t at = full, width = lanes; at < n; at += width) {
+    while (width > n - at)
+      width /= 2;
+    body(width, index(at));
+  }
+}
+
+Value KernelBuilder::reduceVectors(int64_t n, vector::CombiningKind kind,
+                                   double identity,
+                                   function_ref<Value(int64_t, Value)> body) {
+  auto combine = [&](Value a, Value b) {
+    return kind == vector::CombiningKind::ADD ? fadd(a, b) : fmax(a, b);
+  };
+  int64_t lanes = target.lanes;
+  int64_t full = n / lanes * lanes;
+  Value total = f32(identity);
+  if (full) {
+    Value acc = loop(index(0), index(full), lanes,
+                     ValueRange{splat(lanes, identity)},
+                     [&](Value i, ValueRange carried) {
+                       return SmallVector<Value>{
+                           combine(carried[0], body(lanes, i))};
+                     })
+                    .front();
+    total = combine(total, reduce(kind, acc));
+  }
+  for (int64_t at = full, width = lanes; at < n; at += width) {
+    while (width > n - at)
+      width /= 2;
+    total = combine(total, reduce(kind, body(width, index(at))));
+  }
+  return total;
+}
+
+int64_t mlir::qc::cpu::vectorWidth(int64_t n, int64_t limit) {
+  int64_t width = 1;
+  while (width * 2 <= limit && n % (width * 2) == 0)
+    width *= 2;
+  return width;
+}
+
+func::FuncOp mlir::qc::cpu::getOrCreateKernel(
+    ModuleOp module, StringRef name, TypeRange arguments,
+    const TargetFeatures &target,
+    function_ref<void(KernelBuilder &, ValueRange)> body) {
+  if (auto existing = module.lookupSymbol<func::FuncOp>(name))
+    return existing;
+  Location loc = NameLoc::get(StringAttr::get(module.getContext(), name));
+  KernelBuilder b(loc, module.getContext(), target);
+  b.setInsertionPointToStart(module.getBody());
+  auto function = func::FuncOp::create(
+      b, name, b.getFunctionType(arguments, TypeRange{}));
+  function.setPrivate();
+  b.setInsertionPointToStart(function.addEntryBlock());
+  body(b, function.getArguments());
+  func::ReturnOp::create(b);
+  return function;
+}

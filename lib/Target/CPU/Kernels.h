@@ -1,0 +1,107 @@
+//===- Kernels.h - Kernel generators of the CPU target ----------*- C++ -*-===//
+//
+// Each generator returns the private function of one kernel, creating it when
+// the module does not have it yet (the name encodes everything it depends on).
+// Arguments, by kind:
+//   weights  memref<?xi8>, section "weights"; weight offsets are byte offsets
+//   x, out   memref<?xCxf32>, activations [tokens, C]
+//   thread, threads   index; work is split inside of the kernel
+// No kernel allocates; none synchronizes.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QC_TARGET_CPU_KERNELS_H
+#define QC_TARGET_CPU_KERNELS_H
+
+#include "KernelBuilder.h"
+#include "qc/Dialect/LM/IR/LMDialect.h"
+
+namespace mlir::qc::cpu {
+
+struct KernelContext {
+  ModuleOp module;
+  TargetFeatures target;
+};
+
+//===-- Elementwise and row kernels (RowKernels.cpp) ----------------------===//
+
+/// (x, weights, offset of gamma f32 [group], out, thread, threads)
+func::FuncOp rmsNormKernel(KernelContext &ctx, int64_t columns, int64_t group,
+                           double eps);
+/// (x, weights, offset of gamma, offset of beta, out, thread, threads)
+func::FuncOp layerNormKernel(KernelContext &ctx, int64_t columns, double eps);
+/// (a, b, out, thread, threads): out = a + b
+func::FuncOp addKernel(KernelContext &ctx, int64_t columns);
+/// (gate, up, out, thread, threads): out = act(gate) * up
+func::FuncOp gateKernel(KernelContext &ctx, int64_t columns, GateKind kind);
+/// (x, out [1, columns], thread, threads)
+func::FuncOp lastTokenKernel(KernelContext &ctx, int64_t columns);
+/// act(x) of a vector or scalar of f32.
+Value emitActivation(KernelBuilder &b, GateKind kind, Value x);
+
+//===-- Positions and attention (AttentionKernels.cpp) --------------------===//
+
+/// (position, out [tokens, dim], thread, threads)
+func::FuncOp rotaryTableKernel(KernelContext &ctx, lm::RopeAttr rope);
+/// (x, table, out, thread, threads)
+func::FuncOp rotaryKernel(KernelContext &ctx, int64_t columns, int64_t headDim,
+                          int64_t tableColumns);
+/// (key, value, cache memref<?xT>, element offset of the layer, capacity,
+///  position, thread, threads)
+func::FuncOp appendKernel(KernelContext &ctx, lm::KVCacheType cache);
+/// (query, cache, element offset of the layer, capacity, position, out, thread,
+///  threads)
+func::FuncOp attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
+                             int64_t heads, double scale,
+                             std::optional<int64_t> window);
+
+//===-- Packed weights (MatmulKernels.cpp, DecodeKernels.cpp) -------------===//
+
+/// How a matmul reads its activations.
+struct ActivationLayout {
+  Arithmetic arithmetic = Arithmetic::F32;
+  int64_t k = 0, blockK = 0, paddedBlockK = 0;
+
+  static ActivationLayout get(WeightType weight, Arithmetic arithmetic);
+  int64_t numBlocks() const { return (k + blockK - 1) / blockK; }
+  int64_t paddedK() const { return numBlocks() * paddedBlockK; }
+  /// f32 activations that need no padding are read where they are.
+  bool needsPreparation() const {
+    return arithmetic == Arithmetic::Int8 || paddedK() != k;
+  }
+  bool operator==(const ActivationLayout &) const = default;
+  std::string name() const;
+};
+
+/// f32: (x, out f32 [tokens, paddedK], thread, threads)
+/// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
+///        sums f32 [tokens, blocks], thread, threads)
+func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
+
+/// f32: (weights, offset, x, out, first row block, last row block)
+/// int8: (weights, offset, x, scales, sums, out, first, last)
+/// out [tokens, N] columns [first * rows, last * rows) = x W^T
+func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
+                          Arithmetic arithmetic);
+
+/// One qc.matmul: all its weights in one pass, then its epilogue.
+struct MatmulSignature {
+  SmallVector<WeightType> weights;
+  Arithmetic arithmetic = Arithmetic::F32;
+  bool bias = false, residual = false;
+  std::optional<GateKind> gate;
+};
+/// (weights, x..., [offset of weight i]..., [offset of bias i]..., [residual],
+///  [out i]..., thread, threads); with gate a second buffer like out follows it.
+func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+
+/// (weights, offset, row, out memref<?xKxf32>, row of out)
+func::FuncOp decodeRowKernel(KernelContext &ctx, WeightType weight);
+/// (ids memref<?xi32>, weights, offset, out, thread, threads)
+func::FuncOp embeddingKernel(KernelContext &ctx, WeightType weight);
+
+/// Identifier of a packed weight type in kernel names.
+std::string weightName(WeightType weight);
+
+} // namespace mlir::qc::cpu
+
+#endif // QC_TARGET_CPU_KERNELS_H

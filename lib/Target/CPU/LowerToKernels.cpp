@@ -1,0 +1,494 @@
+//===- LowerToKernels.cpp - lm/qc functions to kernel calls ---------------===//
+//
+// A lowered function takes its tensors as memrefs (results become trailing
+// output arguments), KV caches as memory, element offset and capacity,
+// weights as byte offsets, and then its environment:
+//   weights memref<?xi8>, arena memref<?xi8>, frame index (byte offset of its
+//   buffers in the arena), thread, threads index, team !llvm.ptr
+//
+//===----------------------------------------------------------------------===//
+#include "EntryPoints.h"
+#include "Kernels.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "qc/Target/CPU/Passes.h"
+#include "qc/Target/CPU/TargetMachine.h"
+
+namespace mlir::qc::cpu {
+#define GEN_PASS_DEF_LOWERTOCPUKERNELSPASS
+#include "qc/Target/CPU/Passes.h.inc"
+} // namespace mlir::qc::cpu
+
+using namespace mlir;
+using namespace mlir::qc;
+using namespace mlir::qc::cpu;
+
+namespace {
+
+/// Lowers one function.
+class FunctionLowering {
+public:
+  FunctionLowering(KernelContext &ctx, func::FuncOp source,
+                   SymbolTable &symbols, EntryPointList &entries,
+                   int64_t &calls)
+      : ctx(ctx), source(source), symbols(symbols), entries(entries),
+        calls(calls), b(source.getLoc(), source.getContext(), ctx.target) {}
+
+  LogicalResult run();
+
+private:
+  struct Cache {
+    Value memory, offset, capacity;
+  };
+  struct Prepared {
+    Value input;
+    ActivationLayout layout;
+    SmallVector<Value> buffers;
+  };
+
+  LogicalResult createFunction();
+  LogicalResult lower(Operation *op);
+  LogicalResult lower(MatmulOp op);
+  LogicalResult lower(lm::AttentionOp op);
+  LogicalResult lower(func::CallOp op);
+
+  Value buffer(Value tensor) { return map.lookup(tensor); }
+  /// Where to write `tensor`: an output argument or a new buffer.
+  Value destination(Value tensor);
+  Value allocate(Value rows, int64_t columns, Type type);
+  SmallVector<Value> prepare(Value input, const ActivationLayout &layout);
+  /// Calls a kernel with this thread's share and meets the other threads.
+  void call(func::FuncOp kernel, SmallVector<Value> operands);
+  void barrier();
+
+  KernelContext &ctx;
+  func::FuncOp source;
+  SymbolTable &symbols;
+  EntryPointList &entries;
+  int64_t &calls;
+  KernelBuilder b;
+  func::FuncOp function;
+  DenseMap<Value, Value> map; ///< tensors to memrefs, weights and vectors to offsets
+  DenseMap<Value, Cache> caches;
+  DenseMap<Value, Value> outputs;
+  SmallVector<Prepared> prepared;
+  Value tokens, weights, arena, frame, nextFrame, thread, threads, team;
+};
+
+} // namespace
+
+static MemRefType bufferType(RankedTensorType tensor) {
+  return MemRefType::get(tensor.getShape(), tensor.getElementType());
+}
+
+LogicalResult FunctionLowering::createFunction() {
+  SmallVector<Type> types;
+  Type idx = b.getIndexType();
+  for (Type type : source.getArgumentTypes()) {
+    if (auto tensor = dyn_cast<RankedTensorType>(type))
+      types.push_back(bufferType(tensor));
+    else if (auto cache = dyn_cast<lm::KVCacheType>(type))
+      types.append({MemRefType::get({ShapedType::kDynamic},
+                                    cache.getElementType()),
+                    idx, idx});
+    else if (isa<WeightType>(type) || type.isIndex())
+      types.push_back(idx);
+    else
+      return source.emitError()
+             << "cannot lower an argument of type " << type;
+  }
+  for (Type type : source.getResultTypes()) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    if (!tensor)
+      return source.emitError() << "cannot lower a result of type " << type;
+    types.push_back(bufferType(tensor));
+  }
+  types.append({b.bytes(), b.bytes(), idx, idx, idx,
+                LLVM::LLVMPointerType::get(b.getContext())});
+
+  std::string name = source.getName().str();
+  symbols.remove(source);
+  source.setName(name + "$tensors");
+  b.setInsertionPoint(source);
+  function = func::FuncOp::create(b, name, b.getFunctionType(types, {}));
+  function.setPrivate();
+  b.setInsertionPointToStart(function.addEntryBlock());
+
+  unsigned next = 0;
+  auto argument = [&] { return function.getArgument(next++); };
+  for (BlockArgument old : source.getArguments()) {
+    if (isa<lm::KVCacheType>(old.getType())) {
+      Value memory = argument(), offset = argument();
+      caches[old] = {memory, offset, argument()};
+      continue;
+    }
+    Value value = argument();
+    map[old] = value;
+    if (auto tensor = dyn_cast<RankedTensorType>(old.getType()))
+      if (tensor.isDynamicDim(0) && !tokens)
+        tokens = b.dim(value, 0);
+  }
+  auto terminator = cast<func::ReturnOp>(source.front().getTerminator());
+  for (Value result : terminator.getOperands()) {
+    Value out = argument();
+    if (isa<BlockArgument>(result) || !outputs.try_emplace(result, out).second)
+      return terminator.emitError(
+          "cannot return an argument, or a value twice");
+  }
+  weights = argument();
+  arena = argument();
+  frame = argument();
+  thread = argument();
+  threads = argument();
+  team = argument();
+  // qc-plan-memory knows the size of this frame and fills it in.
+  auto size = arith::ConstantIndexOp::create(b, 0);
+  size->setAttr("qc.frame_size", b.getUnitAttr());
+  nextFrame = b.add(frame, size);
+  function.setArgAttr(function.getNumArguments() - 5, "qc.arena",
+                      b.getUnitAttr());
+  function.setArgAttr(function.getNumArguments() - 4, "qc.frame",
+                      b.getUnitAttr());
+  if (!tokens)
+    tokens = b.index(1);
+  return success();
+}
+
+Value FunctionLowering::allocate(Value rows, int64_t columns, Type type) {
+  return memref::AllocOp::create(b, b.matrix(columns, type), ValueRange{rows});
+}
+
+Value FunctionLowering::destination(Value tensor) {
+  auto it = outputs.find(tensor);
+  Value memory;
+  if (it != outputs.end()) {
+    memory = it->second;
+  } else {
+    auto type = bufferType(cast<RankedTensorType>(tensor.getType()));
+    SmallVector<Value> sizes;
+    if (type.isDynamicDim(0))
+      sizes.push_back(tokens);
+    memory = memref::AllocOp::create(b, type, sizes);
+  }
+  map[tensor] = memory;
+  return memory;
+}
+
+void FunctionLowering::barrier() {
+  func::CallOp::create(b, "qc_barrier", TypeRange{}, ValueRange{team});
+}
+
+void FunctionLowering::call(func::FuncOp kernel, SmallVector<Value> operands) {
+  operands.append({thread, threads});
+  // Kernels are generic in the number of tokens.
+  for (auto [operand, type] :
+       llvm::zip_equal(operands, kernel.getArgumentTypes()))
+    if (operand.getType() != type)
+      operand = memref::CastOp::create(b, type, operand);
+  func::CallOp::create(b, kernel, operands);
+  barrier();
+  ++calls;
+}
+
+SmallVector<Value> FunctionLowering::prepare(Value input,
+                                             const ActivationLayout &layout) {
+  Value x = buffer(input);
+  if (!layout.needsPreparation())
+    return {x};
+  for (const Prepared &p : prepared)
+    if (p.input == input && p.layout == layout)
+      return p.buffers;
+  Value rows = cast<RankedTensorType>(input.getType()).isDynamicDim(0)
+                   ? tokens
+                   : b.index(1);
+  SmallVector<Value> buffers;
+  if (layout.arithmetic == Arithmetic::Int8)
+    buffers = {allocate(rows, layout.paddedK(), b.getI8Type()),
+               allocate(rows, layout.numBlocks(), b.getF32Type()),
+               allocate(rows, layout.numBlocks(), b.getF32Type())};
+  else
+    buffers = {allocate(rows, layout.paddedK(), b.getF32Type())};
+  SmallVector<Value> operands = {x};
+  operands.append(buffers);
+  call(prepareKernel(ctx, layout), operands);
+  prepared.push_back({input, layout, buffers});
+  return buffers;
+}
+
+LogicalResult FunctionLowering::lower(MatmulOp op) {
+  MatmulSignature sig;
+  sig.arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
+  sig.bias = !op.getBiases().empty();
+  sig.residual = static_cast<bool>(op.getResidual());
+  sig.gate = op.getGate();
+  for (Value weight : op.getWeights()) {
+    auto type = cast<WeightType>(weight.getType());
+    if (type.getPackedRows() != ctx.target.lanes)
+      return op.emitOpError() << "weight " << type << " must be packed<"
+                              << ctx.target.lanes << "> for this CPU";
+    sig.weights.push_back(type);
+    entries.addWeight(type, sig.arithmetic);
+  }
+  auto layout = ActivationLayout::get(sig.weights.front(), sig.arithmetic);
+  for (WeightType type : sig.weights)
+    if (ActivationLayout::get(type, sig.arithmetic) != layout)
+      return op.emitOpError(
+          "weights of one matmul must group their inputs alike");
+  SmallVector<Value> operands = {weights};
+  operands.append(prepare(op.getInput(), layout));
+  for (Value weight : op.getWeights())
+    operands.push_back(buffer(weight));
+  for (Value bias : op.getBiases())
+    operands.push_back(buffer(bias));
+  if (sig.residual)
+    operands.push_back(buffer(op.getResidual()));
+  for (Value result : op.getResults())
+    operands.push_back(destination(result));
+  if (sig.gate)
+    operands.push_back(
+        allocate(tokens, sig.weights[1].getN(), b.getF32Type()));
+  call(fusedMatmulKernel(ctx, sig), operands);
+  return success();
+}
+
+LogicalResult FunctionLowering::lower(lm::AttentionOp op) {
+  Cache cache = caches.lookup(op.getCache());
+  auto type = op.getCache().getType();
+  Value position = buffer(op.getPosition());
+  call(appendKernel(ctx, type),
+       {buffer(op.getKey()), buffer(op.getValue()), cache.memory, cache.offset,
+        cache.capacity, position});
+  int64_t heads =
+      cast<RankedTensorType>(op.getType()).getDimSize(1) / type.getHeadDim();
+  std::optional<int64_t> window;
+  if (op.getWindow())
+    window = *op.getWindow();
+  call(attentionKernel(ctx, type, heads, op.getScale().convertToDouble(),
+                       window),
+       {buffer(op.getQuery()), cache.memory, cache.offset, cache.capacity,
+        position, destination(op.getResult())});
+  return success();
+}
+
+LogicalResult FunctionLowering::lower(func::CallOp op) {
+  SmallVector<Value> operands;
+  for (Value operand : op.getOperands()) {
+    if (isa<lm::KVCacheType>(operand.getType())) {
+      Cache cache = caches.lookup(operand);
+      operands.append({cache.memory, cache.offset, cache.capacity});
+    } else {
+      operands.push_back(buffer(operand));
+    }
+  }
+  for (Value result : op.getResults())
+    operands.push_back(destination(result));
+  operands.append({weights, arena, nextFrame, thread, threads, team});
+  func::CallOp::create(b, op.getCallee(), TypeRange{}, operands);
+  return success();
+}
+
+LogicalResult FunctionLowering::lower(Operation *op) {
+  auto columns = [](Value v) {
+    return cast<RankedTensorType>(v.getType()).getDimSize(1);
+  };
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<MatmulOp, lm::AttentionOp, func::CallOp>(
+          [&](auto concrete) { return lower(concrete); })
+      .Case([&](func::ReturnOp) {
+        func::ReturnOp::create(b);
+        return success();
+      })
+      .Case([&](arith::ConstantOp constant) {
+        map[constant] = b.clone(*constant)->getResult(0);
+        return success();
+      })
+      .Case([&](GetWeightOp get) -> LogicalResult {
+        auto weight = symbols.lookup<WeightOp>(get.getWeight());
+        WeightType type = get.getType();
+        if (type.isMatrix() && !type.isPacked())
+          return get.emitOpError("must be packed: run qc-pack-weights");
+        map[get] = b.index(weight.getComponent(0).getOffset());
+        return success();
+      })
+      .Case([&](DequantizeOp dequantize) -> LogicalResult {
+        WeightType type = dequantize.getWeight().getType();
+        if (type.isMatrix())
+          return dequantize.emitOpError(
+              "of a matrix was not fused: run qc-fuse-dequant-matmul");
+        if (formatSpelling(type.getFormat()) != "float<f32>")
+          return dequantize.emitOpError(
+              "of a vector must be f32: run qc-pack-weights");
+        map[dequantize.getResult()] = buffer(dequantize.getWeight());
+        return success();
+      })
+      .Case([&](EmbeddingOp embedding) -> LogicalResult {
+        WeightType type = embedding.getWeight().getType();
+        if (type.getPackedRows() != ctx.target.lanes)
+          return embedding.emitOpError() << "weight " << type
+                                         << " must be packed<"
+                                         << ctx.target.lanes
+                                         << "> for this CPU";
+        entries.addDecode(type);
+        call(embeddingKernel(ctx, type),
+             {buffer(embedding.getIds()), weights,
+              buffer(embedding.getWeight()),
+              destination(embedding.getResult())});
+        return success();
+      })
+      .Case([&](lm::RMSNormOp norm) {
+        call(rmsNormKernel(ctx, columns(norm),
+                           norm.getWeight().getType().getDimSize(0),
+                           norm.getEps().convertToDouble()),
+             {buffer(norm.getInput()), weights, buffer(norm.getWeight()),
+              destination(norm)});
+        return success();
+      })
+      .Case([&](lm::LayerNormOp norm) {
+        call(layerNormKernel(ctx, columns(norm),
+                             norm.getEps().convertToDouble()),
+             {buffer(norm.getInput()), weights, buffer(norm.getWeight()),
+              buffer(norm.getBias()), destination(norm)});
+        return success();
+      })
+      .Case([&](lm::GatedActivationOp gated) {
+        call(gateKernel(ctx, columns(gated), gated.getActivation()),
+             {buffer(gated.getGate()), buffer(gated.getUp()),
+              destination(gated)});
+        return success();
+      })
+      .Case([&](arith::AddFOp add) -> LogicalResult {
+        if (!isa<RankedTensorType>(add.getType()))
+          return add.emitOpError("of scalars cannot be lowered");
+        call(addKernel(ctx, columns(add)),
+             {buffer(add.getLhs()), buffer(add.getRhs()), destination(add)});
+        return success();
+      })
+      .Case([&](lm::LastTokenOp last) {
+        call(lastTokenKernel(ctx, columns(last)),
+             {buffer(last.getInput()), destination(last)});
+        return success();
+      })
+      .Case([&](lm::RotaryTableOp table) {
+        call(rotaryTableKernel(ctx, table.getRope()),
+             {buffer(table.getPosition()), destination(table)});
+        return success();
+      })
+      .Case([&](lm::RotaryOp rotary) {
+        call(rotaryKernel(ctx, columns(rotary), rotary.getHeadDim(),
+                          columns(rotary.getTable())),
+             {buffer(rotary.getInput()), buffer(rotary.getTable()),
+              destination(rotary)});
+        return success();
+      })
+      .Case([&](lm::CacheLayerOp layer) {
+        Cache cache = caches.lookup(layer.getCache());
+        auto type = layer.getType();
+        // Keys and values of all heads.
+        Value size =
+            b.mul(cache.capacity, 2 * type.getHeads() * type.getHeadDim());
+        caches[layer] = {cache.memory,
+                         b.add(cache.offset, b.mul(size, layer.getLayer())),
+                         cache.capacity};
+        return success();
+      })
+      .Case([&](tensor::CastOp cast) {
+        auto to = bufferType(llvm::cast<RankedTensorType>(cast.getType()));
+        Value value = buffer(cast.getSource());
+        map[cast] = memref::CastOp::create(b, to, value);
+        return success();
+      })
+      .Default([](Operation *other) {
+        return other->emitOpError("has no CPU kernel");
+      });
+}
+
+LogicalResult FunctionLowering::run() {
+  if (!llvm::hasSingleElement(source.getBody()))
+    return source.emitError("cannot lower control flow between operations");
+  if (failed(createFunction()))
+    return failure();
+  for (Operation &op : source.front()) {
+    b.setLoc(op.getLoc());
+    b.setInsertionPointToEnd(&function.front());
+    if (failed(lower(&op)))
+      return failure();
+  }
+  return success();
+}
+
+namespace {
+
+/// Without the instruction, math.fma would become a call of libm.
+struct ExpandFma : OpRewritePattern<math::FmaOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(math::FmaOp op,
+                                PatternRewriter &rewriter) const override {
+    Value product =
+        arith::MulFOp::create(rewriter, op.getLoc(), op.getA(), op.getB());
+    rewriter.replaceOpWithNewOp<arith::AddFOp>(op, product, op.getC());
+    return success();
+  }
+};
+
+struct LowerToCPUKernelsPass
+    : cpu::impl::LowerToCPUKernelsPassBase<LowerToCPUKernelsPass> {
+  using LowerToCPUKernelsPassBase::LowerToCPUKernelsPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    llvm::Expected<CPU> cpu = CPU::get(mcpu);
+    if (!cpu) {
+      module.emitError() << llvm::toString(cpu.takeError());
+      return signalPassFailure();
+    }
+    if (maxTokens < 1 || maxTokens > 65536) {
+      module.emitError() << "max-tokens must lie in [1, 65536], found "
+                         << static_cast<int64_t>(maxTokens);
+      return signalPassFailure();
+    }
+    KernelContext ctx{module, cpu->vectors};
+    SymbolTable symbols(module);
+    EntryPointList entries;
+    OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
+    auto pointer = LLVM::LLVMPointerType::get(&getContext());
+    if (!symbols.lookup("qc_barrier"))
+      func::FuncOp::create(b, module.getLoc(), "qc_barrier",
+                           b.getFunctionType({pointer}, {}))
+          .setPrivate();
+
+    SmallVector<func::FuncOp> sources;
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function.isExternal())
+        sources.push_back(function);
+    int64_t calls = 0;
+    entries.collectInterface(sources);
+    for (func::FuncOp source : sources)
+      if (failed(
+              FunctionLowering(ctx, source, symbols, entries, calls).run()))
+        return signalPassFailure();
+    if (failed(entries.emit(ctx, symbols, maxTokens)))
+      return signalPassFailure();
+    for (func::FuncOp source : sources)
+      source.erase();
+
+    // exp, tanh and erf in vector registers; sin and cos stay exact calls.
+    RewritePatternSet patterns(&getContext());
+    auto approximated = [](StringRef name) {
+      return name == math::ExpOp::getOperationName() ||
+             name == math::TanhOp::getOperationName() ||
+             name == math::ErfOp::getOperationName();
+    };
+    populateMathPolynomialApproximationPatterns(patterns, approximated);
+    if (!ctx.target.fma)
+      patterns.add<ExpandFma>(&getContext());
+    if (failed(applyPatternsGreedily(module, std::move(patterns))))
+      return signalPassFailure();
+    module->setAttr("qc.mcpu", StringAttr::get(&getContext(), cpu->name));
+    numCalls += calls;
+    for (auto function : module.getOps<func::FuncOp>())
+      numKernels += !function.isExternal() && function.isPrivate();
+  }
+};
+} // namespace

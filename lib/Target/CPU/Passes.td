@@ -1,0 +1,59 @@
+//===- Passes.td - Passes of the CPU target -----------------*- tablegen -*-===//
+#ifndef QC_TARGET_CPU_PASSES_TD
+#define QC_TARGET_CPU_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "Lower packed lm/qc functions to calls of generated CPU kernels";
+  let description = [{
+    Replaces every function over tensors by one over buffers in which each
+    operation is a call of a kernel. Kernels are private functions generated for
+    exactly the shapes, formats and CPU at hand, through the format interface;
+    equal kernels exist once. All threads run the function; each kernel call takes
+    a thread's share of the work and a call of `qc_barrier` follows.
+
+    Buffers are `memref.alloc`s for `qc-plan-memory` to place. The module gets
+    the C entry points of the model ABI (`qc_prefill`, `qc_decode`, `qc_score`), test
+    entry points for each matmul and decode kernel, and the attribute `qc.kernels`
+    that lists them.
+
+    The weights must be packed for the vector width of the CPU
+    (`qc-pack-weights{rows=...}`), every dequantize of a matrix fused.
+  }];
+  let options = [
+    Option<"mcpu", "mcpu", "std::string", "\"native\"",
+           "CPU to generate for: an LLVM name (x86-64-v2, x86-64-v3, x86-64-v4, znver4, ...), x86-64-v4-vnni, or native">,
+    Option<"maxTokens", "max-tokens", "int64_t", "128",
+           "Most tokens that one step processes">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "Kernels generated">,
+    Statistic<"numCalls", "kernel calls", "Kernel calls emitted">,
+  ];
+}
+
+def PlanMemoryPass : Pass<"qc-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Place all buffers in one arena at compile time";
+  let description = [{
+    Gives every `memref.alloc` of the lowered functions a fixed offset in the
+    arena by the lifetimes of the buffers (first fit, 64-byte aligned; dynamic sizes
+    count `max-tokens` rows). A callee's frame lies behind its caller's. The size of the
+    arena becomes the module attribute `qc.arena_bytes`; no allocation remains.
+  }];
+  let options = [
+    Option<"maxTokens", "max-tokens", "int64_t", "128",
+           "Most tokens that one step processes">,
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+  let statistics = [
+    Statistic<"numBuffers", "buffers", "Buffers placed">,
+  ];
+}
+
+#endif // QC_TARGET_CPU_PASSES_TD

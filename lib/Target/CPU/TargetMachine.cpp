@@ -1,0 +1,110 @@
+//===- TargetMachine.cpp - CPUs to generate for ---------------------------===//
+#include "qc/Target/CPU/TargetMachine.h"
+
+#include "llvm/ADT/StringMap.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+#include <mutex>
+
+using namespace mlir;
+using namespace mlir::qc::cpu;
+
+static llvm::Triple triple() {
+  return llvm::Triple(llvm::sys::getDefaultTargetTriple());
+}
+
+static llvm::Expected<const llvm::Target *> lookupTarget() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    llvm::InitializeNativeTargetAsmParser();
+  });
+  std::string error;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple(), error);
+  if (!target)
+    return llvm::createStringError(error);
+  return target;
+}
+
+// Everything that LLVM may select instructions of. The runtime tests the same
+// names with cpuid.
+static constexpr StringRef checkedFeatures[] = {
+    "sse3",        "ssse3",       "sse4.1",      "sse4.2",
+    "popcnt",      "cx16",        "movbe",       "lzcnt",
+    "bmi",         "bmi2",        "avx",         "f16c",
+    "fma",         "avx2",        "avxvnni",     "gfni",
+    "vaes",        "vpclmulqdq",  "avx512f",     "avx512cd",
+    "avx512bw",    "avx512dq",    "avx512vl",    "avx512vnni",
+    "avx512ifma",  "avx512vbmi",  "avx512vbmi2", "avx512bitalg",
+    "avx512vpopcntdq", "avx512bf16", "avx512fp16"};
+
+llvm::Expected<CPU> CPU::get(StringRef name) {
+  llvm::Expected<const llvm::Target *> target = lookupTarget();
+  if (!target)
+    return target.takeError();
+  CPU cpu;
+  cpu.name = name.str();
+  if (name == "native") {
+    cpu.llvmName = llvm::sys::getHostCPUName().str();
+    cpu.name = cpu.llvmName;
+    for (const auto &feature : llvm::sys::getHostCPUFeatures()) {
+      if (!cpu.features.empty())
+        cpu.features += ',';
+      cpu.features += (feature.getValue() ? "+" : "-") + feature.getKey().str();
+    }
+  } else if (name.ends_with("-vnni")) {
+    cpu.llvmName = name.drop_back(5).str();
+    cpu.features =
+        cpu.llvmName == "x86-64-v4" ? "+avx512vnni" : "+avxvnni";
+  } else {
+    cpu.llvmName = name.str();
+  }
+  std::unique_ptr<llvm::MCSubtargetInfo> known(
+      (*target)->createMCSubtargetInfo(triple(), "", ""));
+  if (!known->isCPUStringValid(cpu.llvmName))
+    return llvm::createStringError(
+        "unknown CPU '" + name.str() +
+        "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni "
+        "or a name that llc -mcpu=help lists");
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      (*target)->createMCSubtargetInfo(triple(), cpu.llvmName, cpu.features));
+  auto has = [&](StringRef feature) {
+    return info->checkFeatures(("+" + feature).str());
+  };
+  if (triple().isX86()) {
+    if (!has("ssse3") || !has("sse4.1"))
+      return llvm::createStringError("CPU '" + name.str() +
+                                     "' lacks SSE4.1, which generated kernels "
+                                     "need; the least is x86-64-v2");
+    for (StringRef feature : checkedFeatures)
+      if (has(feature))
+        cpu.required.push_back(feature.str());
+    cpu.vectors.fma = has("fma");
+    cpu.vectors.avx2 = has("avx2");
+    cpu.vectors.avx512 = has("avx512f") && has("avx512bw") && has("avx512vl") &&
+                         has("avx512dq");
+    cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
+    cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
+    cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
+  }
+  return cpu;
+}
+
+std::unique_ptr<llvm::TargetMachine> CPU::createTargetMachine() const {
+  llvm::Expected<const llvm::Target *> target = lookupTarget();
+  if (!target) {
+    llvm::consumeError(target.takeError());
+    return nullptr;
+  }
+  llvm::TargetOptions options;
+  // Kernels say where to contract; everything else keeps its rounding.
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  return std::unique_ptr<llvm::TargetMachine>((*target)->createTargetMachine(
+      triple(), llvmName, features, options, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
+}

@@ -1,0 +1,1 @@
+"""Helpers of qc's Python tests: paths, safetensors, running tools."""

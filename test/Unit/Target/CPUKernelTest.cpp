@@ -1,0 +1,260 @@
+//===- CPUKernelTest.cpp - Generated kernels against the definition -------===//
+//
+// For each format x CPU level x ragged shape: the generated decode equals the
+// reference bit for bit, and the generated product lies within the rounding
+// error of a sum of k products in f32,
+//   |y - sum w x| <= gamma_{k+8} sum |w x|,   gamma_n = n u / (1 - n u),
+// (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), plus
+// for int8 activations what rounding the activations can change.
+//
+//===----------------------------------------------------------------------===//
+#include "KernelJIT.h"
+#include "qc/Format/Format.h"
+#include "gtest/gtest.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+using namespace qc;
+using namespace qc::test;
+
+namespace {
+
+const char *const formats[] = {
+    "float<f32>",
+    "float<f16>",
+    "float<bf16>",
+    "grouped<bits = 1, group = 32, scale = f16>",
+    "grouped<bits = 2, group = 64, scale = f16>",
+    "grouped<bits = 2, group = 16, scale = f32, zero = int>",
+    "grouped<bits = 3, group = 32, scale = f16, zero = f16>",
+    "grouped<bits = 3, group = 128, scale = bf16>",
+    "grouped<bits = 4, group = 32, scale = f16>",
+    "grouped<bits = 4, group = 64, scale = f16, zero = int>",
+    "grouped<bits = 4, group = 10, scale = f16>",
+    "grouped<bits = 4, group = channel, scale = f16>",
+    "grouped<bits = 5, group = 64, scale = f16>",
+    "grouped<bits = 6, group = 64, scale = f16, zero = int>",
+    "grouped<bits = 7, group = 64, scale = f16>",
+    "grouped<bits = 8, group = 128, scale = f16, zero = int>",
+    "grouped<bits = 8, group = channel, scale = f32>",
+    "grouped<bits = 8, group = 300, scale = f32, zero = f32>",
+    "lut<nf4, group = 64, scale = f32>",
+    "lut<fp4, group = 32, scale = f16>",
+    "lut<nf4, group = 64, scale = f32, double_quant = 256>",
+    "lut<bits = 3, group = 48, scale = f16>",
+    "lut<bits = 8, group = 64, scale = f16>",
+    "codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>",
+    "codebook<books = 1, bits = 12, vector = 4, scale = f32, entry = f32>",
+};
+
+struct Shape {
+  int64_t n, k;
+};
+// 1xN, odd K, K not a multiple of the group, N not a multiple of the tile.
+const Shape shapes[] = {{1, 64}, {17, 33}, {5, 1}, {50, 172}, {16, 256}};
+
+/// A weight with random components whose numbers are moderate.
+HostWeight randomWeight(const Format &format, int64_t n, int64_t k,
+                        std::mt19937 &rng) {
+  HostWeight weight;
+  weight.n = n;
+  weight.k = k;
+  std::normal_distribution<float> normal(0, 1);
+  for (const TensorSpec &spec : format.components(n, k)) {
+    Tensor tensor(spec);
+    for (int64_t i = 0; i < spec.numElements(); ++i) {
+      uint8_t *at = tensor.bytes.data() + i * byteWidth(spec.type);
+      float value = normal(rng);
+      // Scales are positive; one of a hundred is subnormal in f16.
+      if (spec.name == "scales" || spec.name == "scale_absmax")
+        value = rng() % 100 ? std::abs(value) * 0.05f + 0.001f : 3e-8f;
+      if (spec.name == "zeros")
+        value = std::abs(value) * 3;
+      switch (spec.type) {
+      case DType::F32:
+        std::memcpy(at, &value, 4);
+        break;
+      case DType::F16: {
+        uint16_t bits = floatToHalf(value);
+        std::memcpy(at, &bits, 2);
+        break;
+      }
+      case DType::BF16: {
+        uint16_t bits = floatToBfloat(value);
+        std::memcpy(at, &bits, 2);
+        break;
+      }
+      case DType::U16: {
+        uint16_t code = static_cast<uint16_t>(rng() % 4096);
+        std::memcpy(at, &code, 2);
+        break;
+      }
+      default:
+        *at = static_cast<uint8_t>(spec.name == "zeros" ? rng() % 16 : rng());
+      }
+    }
+    weight.components.push_back(std::move(tensor));
+  }
+  return weight;
+}
+
+std::vector<uint8_t> packed(const Format &format, const HostWeight &weight,
+                            int64_t rows) {
+  PackedLayout layout = format.packedLayout(weight.n, weight.k, rows);
+  std::vector<uint8_t> blob(static_cast<size_t>(layout.totalBytes()));
+  format.pack(weight.views(), layout, blob.data());
+  return blob;
+}
+
+bool isAffine(const std::string &format) {
+  return format.rfind("grouped", 0) == 0;
+}
+
+class KernelTest : public testing::TestWithParam<std::string> {};
+
+} // namespace
+
+static void checkMatmul(const std::string &spelling, const Format &format,
+                        Shape shape, bool int8, const std::string &cpu) {
+  std::string error;
+  auto kernel =
+      KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error);
+  ASSERT_TRUE(kernel) << error;
+  std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
+  HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
+  std::vector<uint8_t> blob = packed(format, weight, kernel->rows);
+
+  auto n = static_cast<size_t>(shape.n), k = static_cast<size_t>(shape.k);
+  std::vector<double> reference(n * k);
+  for (size_t row = 0; row < n; ++row)
+    format.decodeRow(weight.views(), shape.n, shape.k,
+                     static_cast<int64_t>(row), &reference[row * k]);
+  for (size_t m : {1u, 3u, 11u}) {
+    std::vector<float> x(m * k), y(m * n, NAN);
+    std::normal_distribution<float> normal(0, 2);
+    for (float &value : x)
+      value = normal(rng);
+    if (m == 3) // a token of zeros
+      std::fill_n(x.begin(), k, 0.0f);
+    std::vector<uint8_t> scratch(
+        static_cast<size_t>(kernel->scratchBytes) + 64);
+    kernel->matmul(blob.data(), x.data(), static_cast<int64_t>(m), y.data(),
+                   scratch.data());
+    for (size_t t = 0; t < m; ++t)
+      for (size_t row = 0; row < n; ++row) {
+        const double *w = &reference[row * k];
+        double sum = 0, magnitude = 0, rounding = 0;
+        for (size_t i = 0; i < k; ++i) {
+          sum += w[i] * x[t * k + i];
+          magnitude += std::abs(w[i] * x[t * k + i]);
+        }
+        if (int8) {
+          auto block = static_cast<size_t>(kernel->int8Block);
+          for (size_t from = 0; from < k; from += block) {
+            double top = 0, weights = 0;
+            for (size_t i = from; i < std::min(k, from + block); ++i) {
+              top = std::max<double>(top, std::abs(x[t * k + i]));
+              weights += std::abs(w[i]);
+            }
+            rounding += 0.5 * top / 127 * weights * (1 + 1e-5);
+          }
+          // The zero point's part is added and removed again.
+          for (size_t i = 0; i < k; ++i)
+            magnitude += 64 * std::abs(w[i]) * 1e-3;
+        }
+        // Affine formats subtract a zero point from the codes' sum: count it.
+        double scale = isAffine(spelling) && int8 ? 300.0 : 1.0;
+        double u = std::ldexp(1.0, -24);
+        double gamma = (static_cast<double>(k) + 8) * u * scale;
+        double bound = gamma * magnitude + rounding + 1e-30;
+        ASSERT_LE(std::abs(y[t * n + row] - sum), bound)
+            << spelling << " " << cpu << " int8=" << int8 << " n=" << n
+            << " k=" << k << " m=" << m << " token " << t << " row " << row
+            << " got " << y[t * n + row] << " expected " << sum;
+      }
+  }
+}
+
+TEST_P(KernelTest, MatmulMatchesDoubleReference) {
+  std::string error;
+  for (const char *spelling : formats) {
+    auto format = parseFormat(spelling, error);
+    ASSERT_TRUE(format) << error;
+    for (Shape shape : shapes) {
+      if (format->check(shape.n, shape.k))
+        continue;
+      checkMatmul(spelling, *format, shape, false, GetParam());
+      if (isAffine(spelling))
+        checkMatmul(spelling, *format, shape, true, GetParam());
+      if (HasFatalFailure())
+        return;
+    }
+  }
+}
+
+/// Every code point: all codes x zero points, all finite f16 scales, every
+/// table and codebook entry.
+TEST_P(KernelTest, DecodeIsExactOnEveryCodePoint) {
+  std::string error;
+  for (const char *spelling : formats) {
+    auto format = parseFormat(spelling, error);
+    ASSERT_TRUE(format) << error;
+    HostWeight weight = format->exhaustiveWeight(/*quick=*/false);
+    auto kernel = KernelJIT::create(spelling, weight.n, weight.k, false,
+                                    GetParam(), error);
+    ASSERT_TRUE(kernel) << error;
+    std::vector<uint8_t> blob = packed(*format, weight, kernel->rows);
+    auto k = static_cast<size_t>(weight.k);
+    std::vector<double> expected(k);
+    std::vector<float> decoded(k);
+    int64_t different = 0;
+    for (int64_t row = 0; row < weight.n; ++row) {
+      format->decodeRow(weight.views(), weight.n, weight.k, row,
+                        expected.data());
+      kernel->decode(blob.data(), row, decoded.data());
+      for (size_t i = 0; i < k; ++i) {
+        auto exact = static_cast<float>(expected[i]);
+        // A sum of codebook entries and a code minus a float zero point round
+        // in f32 before they are scaled; everything else rounds once.
+        bool twice = std::string(spelling).find("books = 2") !=
+                         std::string::npos ||
+                     std::string(spelling).find("zero = f") !=
+                         std::string::npos;
+        bool same = twice
+                        ? std::abs(decoded[i] - expected[i]) <=
+                              std::ldexp(std::abs(expected[i]), -22) + 1e-9
+                        : std::memcmp(&exact, &decoded[i], 4) == 0 ||
+                              (exact == 0 && decoded[i] == 0);
+        if (!same && ++different == 1)
+          ADD_FAILURE() << spelling << " row " << row << " column " << i
+                        << ": got " << decoded[i] << ", expected "
+                        << expected[i];
+      }
+    }
+    EXPECT_EQ(different, 0) << spelling;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(CPUs, KernelTest, testing::ValuesIn(runnableCPUs()),
+                         [](const auto &info) {
+                           std::string name = info.param;
+                           for (char &c : name)
+                             if (!std::isalnum(static_cast<unsigned char>(c)))
+                               c = '_';
+                           return name;
+                         });
+
+TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
+  for (const std::string &cpu : allCPUs())
+    for (bool int8 : {false, true}) {
+      std::string error;
+      std::string assembly = KernelJIT::compileOnly(
+          "grouped<bits = 4, group = 64, scale = f16>", 50, 172, int8, cpu,
+          error);
+      ASSERT_FALSE(assembly.empty()) << cpu << ": " << error;
+      bool vnni = assembly.find("vpdpbusd") != std::string::npos;
+      EXPECT_EQ(vnni, int8 && cpu.find("vnni") != std::string::npos) << cpu;
+    }
+}

@@ -1,0 +1,182 @@
+//===- qc-compile - Compiles a model to a standalone executable -----------===//
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "qc/Pipelines/Compile.h"
+#include "qc/Tools/Register.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+using namespace mlir::qc;
+namespace cl = llvm::cl;
+
+static cl::OptionCategory category("qc-compile options");
+
+static cl::opt<std::string> input(cl::Positional, cl::Required,
+                                  cl::desc("<model folder or .mlir>"),
+                                  cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("Output file ('-': stdout)"),
+                                   cl::value_desc("file"), cl::cat(category));
+static cl::opt<std::string> quantize(
+    "quantize",
+    cl::desc("Weights: int4_sym, int4_asym, int8, nf4 or none (default: int4_sym "
+             "for a folder, none for IR); embeddings and head are int8"),
+    cl::value_desc("recipe"), cl::cat(category));
+static cl::opt<int64_t>
+    groupSize("group-size",
+              cl::desc("Inputs that share a scale; -1: one scale a row "
+                       "(default: 128 or 64)"),
+              cl::init(0), cl::cat(category));
+static cl::opt<std::string>
+    mcpu("mcpu",
+         cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
+                  "x86-64-v4-vnni or an LLVM name"),
+         cl::init("native"), cl::cat(category));
+static cl::opt<std::string> target("target", cl::desc("Target: cpu"),
+                                   cl::init("cpu"), cl::cat(category));
+static cl::opt<Emit> emit(
+    "emit", cl::desc("What to write"), cl::init(Emit::Executable),
+    cl::values(clEnumValN(Emit::Executable, "exe", "standalone executable"),
+               clEnumValN(Emit::Shared, "shared", "shared object with C API"),
+               clEnumValN(Emit::Object, "object", "object file, code only"),
+               clEnumValN(Emit::LLVM, "llvm", "LLVM IR"),
+               clEnumValN(Emit::Assembly, "asm", "assembly"),
+               clEnumValN(Emit::MLIR, "mlir", "MLIR, LLVM dialect")),
+    cl::cat(category));
+static cl::opt<std::string> compileTo(
+    "compile-to",
+    cl::desc("Stop after a phase and print IR: import, quantize, fuse, pack, "
+             "kernels or llvm"),
+    cl::value_desc("phase"), cl::cat(category));
+static cl::opt<std::string>
+    dumpDir("dump-dir",
+            cl::desc("Write the IR after each phase and the code here"),
+            cl::value_desc("folder"), cl::cat(category));
+static cl::opt<std::string>
+    kvCache("kv-cache", cl::desc("KV cache elements: auto, f32 or f16"),
+            cl::init("auto"), cl::cat(category));
+static cl::opt<std::string> activations(
+    "activations",
+    cl::desc("Arithmetic of integer formats: auto, f32 or int8"),
+    cl::init("auto"), cl::cat(category));
+static cl::opt<int64_t>
+    maxTokens("max-tokens", cl::desc("Most tokens of one prefill step"),
+              cl::init(128), cl::cat(category));
+static cl::opt<unsigned> threads("jobs",
+                                 cl::desc("Threads (default: all cores)"),
+                                 cl::init(0), cl::cat(category));
+static cl::opt<std::string>
+    runtime("runtime", cl::desc("Runtime archive to link"),
+            cl::value_desc("libqcrt.a"), cl::cat(category));
+
+static int fail(const llvm::Twine &message) {
+  llvm::errs() << "qc-compile: error: " << message << "\n";
+  return 1;
+}
+
+/// libqcrt.a beside the tool, as built or installed.
+static std::string findRuntime(const char *argv0) {
+  static int anchor;
+  SmallString<128> path(llvm::sys::fs::getMainExecutable(argv0, &anchor));
+  llvm::sys::path::remove_filename(path);
+  llvm::sys::path::append(path, "..", "lib", "qc", "libqcrt.a");
+  return std::string(path);
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  registerPassManagerCLOptions();
+  cl::HideUnrelatedOptions(category);
+  std::string parseErrors;
+  llvm::raw_string_ostream parseStream(parseErrors);
+  if (!cl::ParseCommandLineOptions(
+          argc, argv,
+          "Compiles a model folder to one executable.\n\n"
+          "  qc-compile examples/stories260K -o story\n"
+          "  ./story --prompt \"Once upon a time\" --tokens 200\n",
+          &parseStream))
+    return llvm::errs() << StringRef(parseErrors).ltrim().split('\n').first
+                        << "\n",
+           2;
+  auto oneOf = [](StringRef value, std::initializer_list<StringRef> known) {
+    return llvm::is_contained(known, value);
+  };
+  auto usage = [&](StringRef option, StringRef value, StringRef expected) {
+    fail("--" + option + "=" + value + ": expected " + expected);
+    return 2;
+  };
+  if (!oneOf(target, {"cpu"}))
+    return usage("target", target, "cpu");
+  if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "none"}))
+    return usage("quantize", quantize,
+                 "int4_sym, int4_asym, int8, nf4 or none");
+  if (!oneOf(kvCache, {"auto", "f32", "f16"}))
+    return usage("kv-cache", kvCache, "auto, f32 or f16");
+  if (!oneOf(activations, {"auto", "f32", "int8"}))
+    return usage("activations", activations, "auto, f32 or int8");
+  if (groupSize < -1)
+    return usage("group-size", std::to_string(groupSize),
+                 "a positive number or -1");
+  if (maxTokens < 1 || maxTokens > 65536)
+    return usage("max-tokens", std::to_string(maxTokens), "1 to 65536");
+
+  CompileOptions options;
+  options.input = input;
+  options.output = output;
+  options.quantize = quantize;
+  options.groupSize = groupSize;
+  options.mcpu = mcpu;
+  options.emit = emit;
+  options.compileTo = compileTo;
+  options.dumpDir = dumpDir;
+  options.kvCache = kvCache;
+  options.activations = activations;
+  options.maxTokens = maxTokens;
+  options.threads = threads;
+  options.runtime = runtime.empty() ? findRuntime(argv[0]) : runtime;
+  bool text = !compileTo.empty() || emit == Emit::LLVM ||
+              emit == Emit::Assembly || emit == Emit::MLIR;
+  if (options.output.empty() && !text)
+    return fail("no output file: expected -o FILE"), 2;
+  if (options.output.empty())
+    options.output = "-";
+  if (options.output == "-" && !text)
+    return fail("-o -: only text goes to stdout"), 2;
+  if (!text && emit != Emit::Object &&
+      !llvm::sys::fs::exists(options.runtime))
+    return fail("runtime archive '" + options.runtime +
+                "' not found: build target qcrt or pass --runtime");
+
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  // One line for the first error; what follows from it helps nobody.
+  bool reported = false;
+  context.getDiagEngine().registerHandler([&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+      return success();
+    if (!reported) {
+      std::string where;
+      if (auto loc = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
+        where = (loc.getFilename().getValue() + ":" +
+                 llvm::Twine(loc.getLine()) + ":" +
+                 llvm::Twine(loc.getColumn()) + ": ")
+                    .str();
+      fail(where + diagnostic.str());
+    }
+    reported = true;
+    return success();
+  });
+  if (llvm::Error error = compile(context, options)) {
+    std::string message = llvm::toString(std::move(error));
+    if (!message.empty() && !reported)
+      fail(message);
+    else if (!reported)
+      fail("compilation failed");
+    return 1;
+  }
+  return 0;
+}
