@@ -74,7 +74,7 @@ private:
   DenseMap<Value, Cache> caches;
   DenseMap<Value, Value> outputs;
   SmallVector<Prepared> prepared;
-  Value tokens, weights, arena, frame, nextFrame, thread, threads, team;
+  Value tokens, weights, arena, frame, thread, threads, team;
 };
 
 } // namespace
@@ -143,10 +143,6 @@ LogicalResult FunctionLowering::createFunction() {
   thread = argument();
   threads = argument();
   team = argument();
-  // qc-plan-memory knows the size of this frame and fills it in.
-  auto size = arith::ConstantIndexOp::create(b, 0);
-  size->setAttr("qc.frame_size", b.getUnitAttr());
-  nextFrame = b.add(frame, size);
   function.setArgAttr(function.getNumArguments() - 5, "qc.arena",
                       b.getUnitAttr());
   function.setArgAttr(function.getNumArguments() - 4, "qc.frame",
@@ -284,7 +280,8 @@ LogicalResult FunctionLowering::lower(func::CallOp op) {
   }
   for (Value result : op.getResults())
     operands.push_back(destination(result));
-  operands.append({weights, arena, nextFrame, thread, threads, team});
+  // qc-plan-memory moves the callee's frame behind this one.
+  operands.append({weights, arena, frame, thread, threads, team});
   func::CallOp::create(b, op.getCallee(), TypeRange{}, operands);
   return success();
 }

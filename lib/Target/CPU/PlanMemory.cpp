@@ -118,6 +118,24 @@ FailureOr<int64_t> PlanMemoryPass::place(func::FuncOp function) {
   return frame;
 }
 
+/// Passes `frame` bytes more than `function` got to callees that have a frame.
+static void moveCalleeFrames(ModuleOp module, func::FuncOp function,
+                             int64_t frame) {
+  function.walk([&](func::CallOp call) {
+    auto callee = module.lookupSymbol<func::FuncOp>(call.getCallee());
+    if (!callee || frame == 0)
+      return;
+    for (unsigned i = 0; i < callee.getNumArguments(); ++i) {
+      if (!callee.getArgAttr(i, "qc.frame"))
+        continue;
+      OpBuilder b(call);
+      Value size = arith::ConstantIndexOp::create(b, call.getLoc(), frame);
+      call.setOperand(i, arith::AddIOp::create(b, call.getLoc(),
+                                               call.getOperand(i), size));
+    }
+  });
+}
+
 void PlanMemoryPass::runOnOperation() {
   ModuleOp module = getOperation();
   DenseMap<StringRef, int64_t> frames;
@@ -130,13 +148,7 @@ void PlanMemoryPass::runOnOperation() {
     if (failed(frame))
       return signalPassFailure();
     frames[function.getName()] = *frame;
-    function.walk([&](arith::ConstantOp constant) {
-      if (!constant->hasAttr("qc.frame_size"))
-        return;
-      constant.setValueAttr(
-          IntegerAttr::get(IndexType::get(&getContext()), *frame));
-      constant->removeAttr("qc.frame_size");
-    });
+    moveCalleeFrames(module, function, *frame);
   }
   // The deepest chain of frames; functions do not recurse.
   DenseMap<StringRef, int64_t> total;

@@ -16,9 +16,9 @@ qc.weight @p : !p = [#qc.external<"w", 64, 256>]
 qc.weight @"a name/with.signs" : !b = [#qc.external<"w", 0, 24>]
 
 // CHECK-LABEL: @conversions
-// CHECK-NEXT: %[[W:.*]] = qc.get_weight @w : <6x5, #qc.grouped<bits = 3, group = 4, scale = f16, zero = int>>
-// CHECK-NEXT: %[[D:.*]] = qc.dequantize %[[W]] : <6x5, {{.*}}> -> tensor<6x5xf32>
-// CHECK-NEXT: qc.quantize %[[D]] : tensor<6x5xf32> -> <6x5, #qc.float<f32>>
+// CHECK-NEXT: %[[W:.*]] = qc.get_weight @w : {{.*}}<6x5, #qc.grouped<bits = 3, group = 4, scale = f16, zero = int>>
+// CHECK-NEXT: %[[D:.*]] = qc.dequantize %[[W]] : {{.*}}<6x5, {{.*}}> -> tensor<6x5xf32>
+// CHECK-NEXT: qc.quantize %[[D]] : tensor<6x5xf32> -> {{.*}}<6x5, #qc.float<f32>>
 func.func @conversions() -> !v {
   %w = qc.get_weight @w : !w
   %d = qc.dequantize %w : !w -> tensor<6x5xf32>
@@ -43,7 +43,7 @@ func.func @matmuls(%x: tensor<?x5xf32>, %w: !w, %v: !v, %b: tensor<6xf32>, %r: t
 }
 
 // CHECK-LABEL: @lookUp
-// CHECK: qc.embedding %{{.*}}, %{{.*}} : (tensor<?xi32>, !qc.weight<6x5, #qc.float<f32>, packed<4>>) -> tensor<?x5xf32>
+// CHECK: qc.embedding %{{.*}}, %{{.*}} : (tensor<?xi32>, {{.*}}<6x5, #qc.float<f32>, packed<4>>) -> tensor<?x5xf32>
 func.func @lookUp(%ids: tensor<?xi32>) -> tensor<?x5xf32> {
   %p = qc.get_weight @p : !p
   %e = qc.embedding %ids, %p : (tensor<?xi32>, !p) -> tensor<?x5xf32>

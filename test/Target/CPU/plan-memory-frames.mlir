@@ -18,12 +18,10 @@ module {
     return
   }
   func.func private @caller(%arena: memref<?xi8> {qc.arena}, %frame: index {qc.frame}) {
-    %size = arith.constant {qc.frame_size} 0 : index
-    %next = arith.addi %frame, %size : index
     %m = arith.constant 2 : index
     %a = memref.alloc(%m) : memref<?x4xf32>
     call @use(%a) : (memref<?x4xf32>) -> ()
-    call @callee(%arena, %next) : (memref<?xi8>, index) -> ()
+    call @callee(%arena, %frame) : (memref<?xi8>, index) -> ()
     call @use(%a) : (memref<?x4xf32>) -> ()
     return
   }

@@ -6,10 +6,10 @@
 
 // F16-LABEL: @layer
 // F16-SAME: !lm.kv_cache<2x4xf16>
-// F16: lm.attention {{.*}}, <2x4xf16> ->
+// F16: lm.attention {{.*}}<2x4xf16> ->
 // F16-LABEL: @decode
 // F16-SAME: !lm.kv_cache<3x2x4xf16>
-// F16: lm.cache_layer {{.*}} : <3x2x4xf16> -> <2x4xf16>
+// F16: lm.cache_layer {{.*}}<3x2x4xf16> -> {{.*}}<2x4xf16>
 // F16: call @layer({{.*}}!lm.kv_cache<2x4xf16>
 // F32-NOT: f16
 // F32: !lm.kv_cache<2x4xf32>

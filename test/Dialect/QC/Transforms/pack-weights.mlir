@@ -25,8 +25,8 @@
 // CHECK: qc.weight @table : !qc.weight<5x3, #qc.float<f32>, packed<4>> = [#qc.external<"w.bin", 0, 128>]
 // CHECK: func.func private @layer({{.*}}: tensor<?x6xf32>, %{{.*}}: !qc.weight<7x6, #qc.grouped<{{.*}}>, packed<4>>)
 // CHECK: qc.matmul {{.*}} : (tensor<?x6xf32>, !qc.weight<7x6, {{.*}}, packed<4>>)
-// CHECK: qc.get_weight @norm : <3, #qc.float<f32>>
-// CHECK: qc.dequantize %{{.*}} : <3, #qc.float<f32>> -> tensor<3xf32>
+// CHECK: qc.get_weight @norm : {{.*}}<3, #qc.float<f32>>
+// CHECK: qc.dequantize %{{.*}} : {{.*}}<3, #qc.float<f32>> -> tensor<3xf32>
 // CHECK: call @layer({{.*}}, !qc.weight<7x6, {{.*}}, packed<4>>)
 
 !codes = !qc.weight<7x6, #qc.grouped<bits = 4, group = 4, scale = f16, zero = int>>
