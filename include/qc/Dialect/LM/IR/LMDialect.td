@@ -30,6 +30,8 @@ def LM_Dialect : Dialect {
     ("tokenizer.json" or "sentencepiece"), `file`, `eos_ids`, `add_bos` and, where
     known, `bos_id`, `bos_token`, `eos_token`, `chat_template`.
   }];
+  // Operations of lm have attributes of qc.
+  let dependentDialects = ["::mlir::qc::QCDialect"];
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
 }

@@ -1,0 +1,86 @@
+//===- ThreadPoolTest.cpp - Barrier and team under stress -----------------===//
+#include "qc/Runtime/ModelABI.h"
+#include "qc/Runtime/Threads/ThreadPool.h"
+
+#include <chrono>
+#include <gtest/gtest.h>
+#include <sched.h>
+
+using namespace qc::rt;
+
+namespace {
+
+class ThreadPoolTest : public testing::TestWithParam<int> {};
+
+/// Plain, not atomic, variables on both sides of the barrier: a barrier that
+/// lets somebody through early gives a wrong sum (and a report of TSan).
+TEST_P(ThreadPoolTest, BarrierSeparatesPhases) {
+  int64_t threads = GetParam();
+  std::string error;
+  auto pool = ThreadPool::create(threads, false, error);
+  ASSERT_TRUE(pool) << error;
+  ASSERT_EQ(pool->size(), threads);
+  struct alignas(64) Slot {
+    int64_t value = 0;
+  };
+  std::vector<Slot> slots(static_cast<size_t>(threads));
+  std::vector<int64_t> wrong(static_cast<size_t>(threads));
+  constexpr int64_t phases = 300;
+  for (int64_t round = 0; round < 3; ++round)
+    pool->run([&](int64_t thread) {
+      auto own = static_cast<size_t>(thread);
+      for (int64_t phase = 0; phase < phases; ++phase) {
+        slots[own].value = phase * (thread + 1);
+        qc_barrier(pool->team());
+        int64_t sum = 0;
+        for (const Slot &slot : slots)
+          sum += slot.value;
+        wrong[own] += sum != phase * threads * (threads + 1) / 2;
+        qc_barrier(pool->team());
+      }
+    });
+  for (int64_t count : wrong)
+    EXPECT_EQ(count, 0);
+}
+
+TEST_P(ThreadPoolTest, EveryThreadRunsEveryJobOnce) {
+  int64_t threads = GetParam();
+  std::string error;
+  auto pool = ThreadPool::create(threads, /*pin=*/true, error);
+  ASSERT_TRUE(pool) << error;
+  std::vector<int64_t> calls(static_cast<size_t>(threads));
+  for (int64_t i = 0; i < 500; ++i) {
+    pool->run([&](int64_t thread) { ++calls[static_cast<size_t>(thread)]; });
+    // Long enough for workers to fall asleep now and then.
+    if (i % 100 == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  for (int64_t count : calls)
+    EXPECT_EQ(count, 500);
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Range(1, 9));
+
+TEST(ThreadPoolTest, TooManyThreadsIsAnError) {
+  // 1 << 40 threads would be refused by any system; so is far less.
+  std::string error;
+  auto pool = ThreadPool::create(100000000, false, error);
+  EXPECT_EQ(pool, nullptr);
+  EXPECT_NE(error.find("cannot start thread"), std::string::npos) << error;
+}
+
+TEST(ThreadPoolTest, AvailableCPUsFollowTheAffinityMask) {
+  cpu_set_t old, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof old, &old), 0);
+  EXPECT_EQ(availableCPUs(), CPU_COUNT(&old));
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &old))
+    ++cpu;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  EXPECT_EQ(availableCPUs(), 1);
+  sched_setaffinity(0, sizeof old, &old);
+}
+
+} // namespace
