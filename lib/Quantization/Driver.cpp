@@ -75,21 +75,21 @@ LogicalResult Driver::plan() {
     job.format = method.formatFor(type.getN(), type.getK());
     std::string invalid;
     if (!::qc::parseFormat(job.format->spelling(), invalid))
-      return weight.emitError() << "cannot quantize '" << weight.getSymName()
-                                << "': " << invalid;
+      return emitError(weight.getLoc())
+             << "cannot quantize '" << weight.getSymName() << "': " << invalid;
     if (std::optional<std::string> error =
             job.format->check(type.getN(), type.getK()))
-      return weight.emitError()
+      return emitError(weight.getLoc())
              << "cannot quantize '" << weight.getSymName() << "' to "
              << job.format->spelling() << ": " << *error;
     FormatAttrInterface format =
         parseFormatAttr(module.getContext(), job.format->spelling(),
-                        [&] { return weight.emitError(); });
+                        [&] { return emitError(weight.getLoc()); });
     if (!format)
       return failure();
-    job.type = WeightType::getChecked([&] { return weight.emitError(); },
-                                      module.getContext(), type.getShape(),
-                                      format, /*packedRows=*/int64_t(0));
+    job.type = WeightType::getChecked(
+        [&] { return emitError(weight.getLoc()); }, module.getContext(),
+        type.getShape(), format, /*packedRows=*/int64_t(0));
     if (!job.type)
       return failure();
     job.selected = std::move(entry);
@@ -123,8 +123,9 @@ FailureOr<std::string> Driver::identity() {
     if (isNew) {
       llvm::Expected<std::string> file = fileIdentity(source.getFile());
       if (!file)
-        return weight.emitError() << "weight '" << weight.getSymName()
-                                  << "': " << llvm::toString(file.takeError());
+        return emitError(weight.getLoc())
+               << "weight '" << weight.getSymName()
+               << "': " << llvm::toString(file.takeError());
       entry->second = *file;
     }
     os << weight.getSymName() << ' ' << weight.getWeightType() << ' '
@@ -214,8 +215,9 @@ LogicalResult Driver::process(size_t index, ::qc::Store &store,
   const Job &job = jobs[index];
   WeightOp weight = job.selected.weight;
   auto fail = [&](llvm::Error error) {
-    return weight.emitError() << "weight '" << weight.getSymName()
-                              << "': " << llvm::toString(std::move(error));
+    return emitError(weight.getLoc())
+           << "weight '" << weight.getSymName()
+           << "': " << llvm::toString(std::move(error));
   };
   int64_t size = job.type.getNumElements();
   llvm::Expected<std::optional<double>> previous = store.takeOver(index);
@@ -263,19 +265,20 @@ void Driver::rewrite(const ::qc::Store &store) {
     for (GetWeightOp reference : job.selected.references)
       reference.getResult().setType(job.type);
     if (options.report)
-      weight.emitRemark() << "quantized to " << job.format->spelling() << ", "
-                          << decimal("%.3f",
-                                     job.format->bitsPerWeight(job.type.getN(),
-                                                               job.type.getK()))
-                          << " bits per weight, relative error " << digits;
+      emitRemark(weight.getLoc())
+          << "quantized to " << job.format->spelling() << ", "
+          << decimal("%.3f", job.format->bitsPerWeight(job.type.getN(),
+                                                       job.type.getK()))
+          << " bits per weight, relative error " << digits;
   }
 }
 
 LogicalResult Driver::run() {
   if (method.statistics() != ::qc::Statistics::None)
-    return module.emitError() << "method " << method.name()
-                              << " needs calibration statistics, and the "
-                                 "module has none";
+    return emitError(module.getLoc())
+           << "method " << method.name()
+           << " needs calibration statistics, and the "
+              "module has none";
   if (failed(plan()))
     return failure();
   if (jobs.empty())
@@ -285,7 +288,7 @@ LogicalResult Driver::run() {
     return failure();
   llvm::Expected<std::string> path = storePath(*key);
   if (!path)
-    return module.emitError() << llvm::toString(path.takeError());
+    return emitError(module.getLoc()) << llvm::toString(path.takeError());
   std::vector<::qc::StoredWeight> weights;
   int64_t elements = 0;
   for (Job &job : jobs) {
@@ -296,14 +299,14 @@ LogicalResult Driver::run() {
   }
   auto store = ::qc::Store::open(*path, *key, std::move(weights));
   if (!store)
-    return module.emitError() << llvm::toString(store.takeError());
+    return emitError(module.getLoc()) << llvm::toString(store.takeError());
   if (!(*store)->isComplete()) {
     Progress progress(method.name(), jobs.size(), elements, options.verbose);
     for (size_t i = 0; i < jobs.size(); ++i)
       if (failed(process(i, **store, progress)))
         return failure();
     if (llvm::Error error = (*store)->commit())
-      return module.emitError() << llvm::toString(std::move(error));
+      return emitError(module.getLoc()) << llvm::toString(std::move(error));
   }
   rewrite(**store);
   return success();

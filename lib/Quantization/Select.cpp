@@ -29,8 +29,9 @@ public:
     filter.regex.emplace(pattern);
     std::string error;
     if (!filter.regex->isValid(error))
-      return module.emitError() << "option " << option << ": '" << pattern
-                                << "' is not a regular expression: " << error;
+      return emitError(module.getLoc())
+             << "option " << option << ": '" << pattern
+             << "' is not a regular expression: " << error;
     return filter;
   }
 
@@ -77,8 +78,9 @@ static llvm::StringMap<Uses> collectUses(ModuleOp module) {
 FailureOr<SmallVector<SelectedWeight>>
 mlir::qc::selectWeights(ModuleOp module, const DriverOptions &options) {
   if (options.targets != "linear" && options.targets != "all")
-    return module.emitError() << "option targets: unknown value '"
-                              << options.targets << "', expected linear or all";
+    return emitError(module.getLoc())
+           << "option targets: unknown value '" << options.targets
+           << "', expected linear or all";
   auto include = NameFilter::create(module, "include", options.include);
   if (failed(include))
     return failure();
@@ -106,11 +108,11 @@ mlir::qc::selectWeights(ModuleOp module, const DriverOptions &options) {
     selected.push_back({weight, std::move(found.references)});
   }
   if (*include && selected.empty())
-    module.emitWarning() << "nothing to quantize: of the weights that match "
-                            "'include' ("
-                         << named << "), none is a float matrix of "
-                         << (options.targets == "all"
-                                 ? "a linear layer, embedding or head"
-                                 : "linear layers only (option targets)");
+    emitWarning(module.getLoc())
+        << "nothing to quantize: of the weights that match "
+           "'include' ("
+        << named << "), none is a float matrix of "
+        << (options.targets == "all" ? "a linear layer, embedding or head"
+                                     : "linear layers only (option targets)");
   return selected;
 }

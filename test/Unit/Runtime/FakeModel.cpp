@@ -47,8 +47,7 @@ static void step(const void *weights, void *arena, void *kv, int64_t capacity,
     for (int64_t v = 0; v < vocabulary; ++v)
       scratch[t * vocabulary + v] =
           w[id * vocabulary + v] +
-          0.5f *
-              w[previous * vocabulary + (v + position + t) % vocabulary];
+          0.5f * w[previous * vocabulary + (v + position + t) % vocabulary];
   }
   qc_barrier(team);
   for (int64_t v = thread; v < vocabulary; v += threads)

@@ -11,6 +11,7 @@
 #ifndef QC_TEST_RUNTIME_FAKEMODEL_H
 #define QC_TEST_RUNTIME_FAKEMODEL_H
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -36,14 +37,14 @@ inline std::vector<float> weights() {
 inline std::vector<float> logits(const std::vector<float> &w,
                                  const std::vector<int32_t> &ids,
                                  int64_t index) {
-  int64_t previous = index ? ids[static_cast<size_t>(index - 1)] : 0;
+  int64_t previous = index ? ids[static_cast<std::size_t>(index - 1)] : 0;
   std::vector<float> row(vocabulary);
   for (int64_t v = 0; v < vocabulary; ++v)
-    row[static_cast<size_t>(v)] =
-        w[static_cast<size_t>(ids[static_cast<size_t>(index)] * vocabulary +
-                              v)] +
-        0.5f * w[static_cast<size_t>(previous * vocabulary +
-                                     (v + index) % vocabulary)];
+    row[static_cast<std::size_t>(v)] =
+        w[static_cast<std::size_t>(
+            ids[static_cast<std::size_t>(index)] * vocabulary + v)] +
+        0.5f * w[static_cast<std::size_t>(previous * vocabulary +
+                                          (v + index) % vocabulary)];
   return row;
 }
 

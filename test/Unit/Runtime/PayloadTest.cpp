@@ -134,8 +134,7 @@ TEST_F(PayloadTest, EveryFieldOfASectionIsChecked) {
   for (uint64_t offset :
        {uint64_t(1), ~uint64_t(4095), trailer.table_offset + 4096})
     EXPECT_NE(error(0, [&](QCSection &s) { s.offset = offset; }), "");
-  for (uint64_t size :
-       {~uint64_t(0), trailer.file_size, ~uint64_t(0) - 8191})
+  for (uint64_t size : {~uint64_t(0), trailer.file_size, ~uint64_t(0) - 8191})
     EXPECT_NE(error(0, [&](QCSection &s) { s.size = size; }), "");
   EXPECT_NE(error(1, [](QCSection &s) { s.size = 1; }), "");
   EXPECT_NE(error(1, [](QCSection &s) { s.checksum += 1; }), "");

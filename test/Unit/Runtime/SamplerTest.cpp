@@ -20,9 +20,9 @@ SamplerOptions plain() {
   return options;
 }
 
-std::map<int32_t, double> probabilities(const SamplerOptions &options,
-                                        const std::vector<float> &logits,
-                                        const std::vector<int32_t> &history = {}) {
+std::map<int32_t, double>
+probabilities(const SamplerOptions &options, const std::vector<float> &logits,
+              const std::vector<int32_t> &history = {}) {
   Sampler sampler(options);
   std::map<int32_t, double> result;
   double before = 2;
@@ -153,8 +153,8 @@ TEST(SamplerTest, BrokenLogits) {
     options.temperature = temperature;
     Sampler sampler(options);
     auto sample = [&](std::vector<float> logits) {
-      return sampler.sample(logits.data(),
-                            static_cast<int64_t>(logits.size()), {});
+      return sampler.sample(logits.data(), static_cast<int64_t>(logits.size()),
+                            {});
     };
     EXPECT_EQ(sample({1, NAN, 2}), -1);
     EXPECT_EQ(sample({1, inf, 2}), -1);

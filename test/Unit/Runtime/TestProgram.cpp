@@ -97,23 +97,21 @@ void makeFake(const std::string &name, const std::string &path,
                              std::filesystem::copy_options::overwrite_existing);
   std::vector<float> w = fake::weights();
   std::string bytes(reinterpret_cast<const char *>(w.data()), w.size() * 4);
-  nlohmann::json metadata = {{"model", "fake"},
-                             {"architecture", "Toy"},
-                             {"format", "float<f32>"},
-                             {"bits_per_weight", 32.0},
-                             {"parameters", w.size()},
-                             {"bytes_per_token", 2 * fake::vocabulary * 4}};
+  nlohmann::json metadata = {
+      {"model", "fake"},        {"architecture", "Toy"},
+      {"format", "float<f32>"}, {"bits_per_weight", 32.0},
+      {"parameters", w.size()}, {"bytes_per_token", 2 * fake::vocabulary * 4}};
   std::vector<qc::rt::PayloadSection> sections = {
       qc::rt::PayloadSection::fromBytes("weights", bytes)};
   if (tokenizer != TokenizerFile::None) {
     bool pieces = tokenizer == TokenizerFile::SentencePiece;
-    metadata["tokenizer"] = {{"kind", pieces ? "sentencepiece"
-                                             : "tokenizer.json"},
-                             {"bos_id", 1},
-                             {"eos_ids", {2}},
-                             {"add_bos", true},
-                             {"bos_token", "<s>"},
-                             {"eos_token", "</s>"}};
+    metadata["tokenizer"] = {
+        {"kind", pieces ? "sentencepiece" : "tokenizer.json"},
+        {"bos_id", 1},
+        {"eos_ids", {2}},
+        {"add_bos", true},
+        {"bos_token", "<s>"},
+        {"eos_token", "</s>"}};
     if (!chatTemplate.empty())
       metadata["tokenizer"]["chat_template"] = chatTemplate;
     sections.push_back(qc::rt::PayloadSection::fromFile(

@@ -28,7 +28,7 @@ struct RunResult {
 };
 
 struct RunOptions {
-  std::string input;                ///< standard input
+  std::string input;                    ///< standard input
   std::vector<std::string> environment; ///< added, "NAME=value"
   std::string workDir;
   std::string outFile; ///< standard output goes there instead of RunResult

@@ -277,6 +277,9 @@ private:
                            : WeightType::get(context, type.getShape(), f32, 0);
   }
 
+  /// A thread holds one row block in memory.
+  static constexpr int64_t maxRowBlockBytes = int64_t(1) << 32;
+
   SmallVector<Item> items;
   int64_t totalBytes = 0;
 };
@@ -340,6 +343,12 @@ LogicalResult PackWeightsPass::collect() {
              << from.getPackedRows() << " rows, expected " << rows.getValue()
              << " or not packed";
     Item item{weight, from, packedType(from)};
+    if (from.isMatrix() &&
+        item.to.getLayout().rowBlockBytes() > maxRowBlockBytes)
+      return emitError(weight.getLoc())
+             << "weight @" << weight.getSymName() << " has " << from.getK()
+             << " inputs, too many for a block of " << rows.getValue()
+             << " rows";
     item.bytes = item.to.getComponentBytes().front();
     item.offset = totalBytes;
     int64_t end;

@@ -63,7 +63,7 @@ struct AQLMPass : public mlir::qc::impl::AQLMPassBase<AQLMPass> {
   LogicalResult atLeast(StringRef option, int64_t value, int64_t least) {
     if (value >= least)
       return success();
-    return getOperation().emitError()
+    return mlir::emitError(getOperation().getLoc())
            << "option " << option << ": expected at "
            << "least " << least << ", found " << value;
   }

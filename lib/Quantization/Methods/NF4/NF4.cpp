@@ -54,7 +54,7 @@ struct NF4Pass : public mlir::qc::impl::NF4PassBase<NF4Pass> {
 
   LogicalResult run() {
     if (doubleQuant && doubleQuantBlock < 1)
-      return getOperation().emitError()
+      return mlir::emitError(getOperation().getLoc())
              << "option double-quant-block: expected a positive number, found "
              << doubleQuantBlock;
     ::qc::LUTFormat format(type, /*bits=*/4, groupSize == -1 ? 0 : groupSize,

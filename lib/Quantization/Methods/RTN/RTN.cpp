@@ -59,12 +59,13 @@ struct RTNPass : public mlir::qc::impl::RTNPassBase<RTNPass> {
     using Zero = ::qc::GroupedFormat::Zero;
     Zero kind = zero;
     if (symmetric && kind != Zero::None)
-      return getOperation().emitError("option zero: zero points need "
-                                      "symmetric=false");
+      return mlir::emitError(getOperation().getLoc(),
+                             "option zero: zero points need "
+                             "symmetric=false");
     if (!symmetric && kind == Zero::None)
       kind = Zero::Int;
     if (clipSteps < 0 || clipSteps > 99)
-      return getOperation().emitError()
+      return mlir::emitError(getOperation().getLoc())
              << "option clip-steps: expected 0 to 99, found " << clipSteps;
     ::qc::RtnOptions options;
     options.range = range;

@@ -9,6 +9,7 @@
 // RUN: not qc-opt parts/huge.mlir --qc-pack-weights=output=w.bin 2>&1 | FileCheck parts/huge.mlir
 // RUN: not qc-opt parts/quantize.mlir --qc-pack-weights=output=w.bin 2>&1 | FileCheck parts/quantize.mlir
 // RUN: not qc-opt parts/packed.mlir --qc-pack-weights=output=w.bin 2>&1 | FileCheck parts/packed.mlir
+// RUN: not qc-opt parts/long.mlir --qc-pack-weights=output=w.bin 2>&1 | FileCheck parts/long.mlir
 
 // Options, and outputs that cannot be written.
 // RUN: not qc-opt parts/nan.mlir --qc-pack-weights 2>&1 | FileCheck %s --check-prefix=OUTPUT
@@ -108,4 +109,15 @@ func.func @f(%x: tensor<?x1024xf32>) -> tensor<?x1024xf32> {
   %w = qc.get_weight @w : !w
   %y = qc.matmul %x, [%w] : (tensor<?x1024xf32>, !w) -> tensor<?x1024xf32>
   return %y : tensor<?x1024xf32>
+}
+
+//--- long.mlir
+// A row block would not fit in memory.
+// CHECK: error: weight @w has 2147483648 inputs, too many for a block of 16 rows
+!w = !qc.weight<1x2147483648, #qc.float<f32>>
+qc.weight @w : !w = [#qc.external<"nan.bin", 0, 8589934592>]
+func.func @f(%x: tensor<?x2147483648xf32>) -> tensor<?x1xf32> {
+  %w = qc.get_weight @w : !w
+  %y = qc.matmul %x, [%w] : (tensor<?x2147483648xf32>, !w) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
 }

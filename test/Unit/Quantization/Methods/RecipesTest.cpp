@@ -33,7 +33,7 @@ TEST(RecipesTest, Int4IsFollowedByInt8ForTheRest) {
   ASSERT_NE(first, second);
   std::string body = text.substr(first, second - first),
               rest = text.substr(second);
-  EXPECT_TRUE(has(body, " bits=4")) << text;
+  EXPECT_TRUE(has(body, "bits=4")) << text;
   EXPECT_TRUE(has(body, "group-size=128")) << text;
   EXPECT_TRUE(has(body, "symmetric=true")) << text;
   EXPECT_TRUE(has(body, "targets=linear")) << text;
