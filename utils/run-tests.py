@@ -161,7 +161,7 @@ def lit_tests(args, tally):
     with tempfile.TemporaryDirectory() as scratch:
         path = os.path.join(scratch, "lit.json")
         status, output = run(
-            [lit, "-v", f"-j{args.jobs}", "--timeout=600", "-o", path] + suites,
+            [lit, "-v", f"-j{args.jobs}", "-o", path] + suites,
             args.timeout * 2,
         )
         report = load(path)

@@ -16,6 +16,7 @@
 #include "qc/Target/CPU/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -357,6 +358,18 @@ llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
   return finish(object, metadata);
 }
 
+/// Writes the bytes of `file` to the existing special file `device`.
+static std::error_code copyInto(StringRef file, StringRef device) {
+  int descriptor;
+  if (std::error_code code =
+          fs::openFileForWrite(device, descriptor, fs::CD_OpenExisting))
+    return code;
+  std::error_code code = fs::copy_file(file, descriptor);
+  std::error_code closed = llvm::sys::Process::SafelyCloseFileDescriptor(
+      descriptor);
+  return code ? code : closed;
+}
+
 llvm::Error Compiler::finish(StringRef object, const std::string &metadata) {
   std::string linked = work->file("linked");
   if (llvm::Error error = cpu::link(object, options.runtime, linked,
@@ -374,7 +387,13 @@ llvm::Error Compiler::finish(StringRef object, const std::string &metadata) {
   std::string error;
   if (!::qc::rt::appendPayload(linked, sections, error))
     return llvm::createStringError(error);
-  if (std::error_code code = fs::rename(linked, options.output))
+  // A device or pipe is written to, never replaced.
+  fs::file_status status;
+  bool special = !fs::status(options.output, status) && fs::exists(status) &&
+                 !fs::is_regular_file(status);
+  std::error_code code = special ? copyInto(linked, options.output)
+                                 : fs::rename(linked, options.output);
+  if (code)
     return llvm::createStringError(code, "cannot write '" + options.output +
                                              "': " + code.message());
   return llvm::Error::success();

@@ -3,7 +3,10 @@
 
 #include "qc/Frontend/Json.h"
 #include "qc/Frontend/Safetensors.h"
+#include <atomic>
 #include <cmath>
+#include <limits>
+#include <sys/mman.h>
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -60,6 +63,18 @@ mapComponent(ExternalAttr component, const uint8_t *&data) {
   return mapping;
 }
 
+/// Gives pages of the mapping back that lie within [data, data + size): the
+/// copy and its source need not be in memory together.
+static void dropPages(const uint8_t *data, int64_t size) {
+  auto page = static_cast<uintptr_t>(fs::mapped_file_region::alignment());
+  auto begin = reinterpret_cast<uintptr_t>(data);
+  uintptr_t end = (begin + static_cast<uintptr_t>(size)) / page * page;
+  begin = (begin + page - 1) / page * page;
+  if (begin < end)
+    (void)::madvise(reinterpret_cast<void *>(begin), end - begin,
+                    MADV_DONTNEED);
+}
+
 static ::qc::DType dtypeOf(FloatFormatAttr format) {
   if (format.getType().isF16())
     return ::qc::DType::F16;
@@ -81,23 +96,36 @@ SourceWeight::read(WeightOp weight, const ::qc::QuantizeContext &context) {
   ::qc::DType dtype =
       dtypeOf(cast<FloatFormatAttr>(Attribute(type.getFormat())));
   ::qc::TensorView view{{weight.getSymName().str(), dtype, {n, k}}, data};
-  if (std::optional<int64_t> bad = ::qc::findNonFinite(view))
-    return makeError("is ", std::isnan(view.at(*bad)) ? "NaN" : "infinite",
-                     " at [", *bad / k, ", ", *bad % k, "] in ",
-                     quote(component.getFile()), ", expected finite numbers");
+  bool inPlace = dtype == ::qc::DType::F32 &&
+                 reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
+  if (!inPlace)
+    source.copy.reset(new float[static_cast<size_t>(n * k)]);
+  const float *floats =
+      inPlace ? reinterpret_cast<const float *>(data) : source.copy.get();
 
-  if (dtype == ::qc::DType::F32 &&
-      reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
-    source.matrix = {reinterpret_cast<const float *>(data), n, k};
-    return source;
-  }
-  source.copy.reset(new float[static_cast<size_t>(n * k)]);
+  std::atomic<int64_t> firstBad = std::numeric_limits<int64_t>::max();
   context.forRows(n, [&](int64_t begin, int64_t end) {
-    ::qc::toFloat(view, begin * k,
-                  {source.copy.get() + begin * k,
-                   static_cast<size_t>((end - begin) * k)});
+    int64_t first = begin * k, count = (end - begin) * k;
+    if (!inPlace) {
+      ::qc::toFloat(view, first,
+                    {source.copy.get() + first, static_cast<size_t>(count)});
+      dropPages(data + first * ::qc::byteWidth(dtype),
+                count * ::qc::byteWidth(dtype));
+    }
+    ::qc::TensorView rows{{"", ::qc::DType::F32, {end - begin, k}},
+                          reinterpret_cast<const uint8_t *>(floats + first)};
+    if (std::optional<int64_t> bad = ::qc::findNonFinite(rows)) {
+      int64_t index = first + *bad, known = firstBad;
+      while (index < known && !firstBad.compare_exchange_weak(known, index))
+        ;
+    }
   });
-  source.matrix = {source.copy.get(), n, k};
-  source.mapping.reset();
+  if (int64_t bad = firstBad; bad < n * k)
+    return makeError("is ", std::isnan(floats[bad]) ? "NaN" : "infinite",
+                     " at [", bad / k, ", ", bad % k, "] in ",
+                     quote(component.getFile()), ", expected finite numbers");
+  source.matrix = {floats, n, k};
+  if (!inPlace)
+    source.mapping.reset();
   return source;
 }

@@ -5,16 +5,22 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace qc::rt;
 
 OutputFile::OutputFile(const std::string &path)
-    : path(path), temporary(path + ".tmp" + std::to_string(getpid())),
-      fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                0666)) {
-  exists = fd >= 0;
-  if (!exists)
+    : path(path), temporary(path + ".tmp" + std::to_string(getpid())) {
+  struct stat info;
+  direct = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
+  if (direct)
+    fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  else
+    fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                0666);
+  exists = fd >= 0 && !direct;
+  if (fd < 0)
     fail();
 }
 
@@ -57,6 +63,8 @@ bool OutputFile::commit() {
   bool closed = close(descriptor) == 0 || fail();
   if (!synced || !closed)
     return false;
+  if (direct)
+    return true;
   if (std::rename(temporary.c_str(), path.c_str()) != 0)
     return fail();
   exists = false;

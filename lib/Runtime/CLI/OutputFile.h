@@ -27,8 +27,9 @@ public:
 private:
   bool fail();
   std::string path, temporary, message;
-  int fd, code = 0;
+  int fd = -1, code = 0;
   bool exists = false; ///< the temporary file
+  bool direct = false; ///< `path` is a device or pipe: no renaming over it
 };
 
 } // namespace qc::rt

@@ -28,10 +28,10 @@ struct RunResult {
 };
 
 struct RunOptions {
-  std::string input;                    ///< standard input
-  std::vector<std::string> environment; ///< added, "NAME=value"
-  std::string workDir;
-  std::string outFile; ///< standard output goes there instead of RunResult
+  std::string input = {};                    ///< standard input
+  std::vector<std::string> environment = {}; ///< added, "NAME=value"
+  std::string workDir = {};
+  std::string outFile = {}; ///< standard output goes there instead of RunResult
 };
 
 RunResult run(const std::vector<std::string> &command,
