@@ -24,9 +24,9 @@ namespace qc {
 /// Components, with G = ceil(k/g):
 ///   codes        u8 [n, ceil(k*b/8)]    LSB-first bit stream, each row on a
 ///   byte scales       [n, G]                 u8 with double_quant
-///   scale_map    f32 [256]              \
-///   scale_absmax f32 [ceil(n*G/s)]       } with double_quant only
-///   scale_offset f32 [1]                /
+///   scale_map    f32 [256]              with double_quant only
+///   scale_absmax f32 [ceil(n*G/s)]      with double_quant only
+///   scale_offset f32 [1]                with double_quant only
 ///   table        f32 [2^b]              without a named table only
 ///
 /// Packed: the header is the table in f32; block parameters are the scales of

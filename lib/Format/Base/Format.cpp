@@ -74,8 +74,8 @@ std::optional<std::string> qc::checkFinite(const TensorView &tensor) {
       where = std::to_string(rest % shape[d]) +
               (where.empty() ? where : ", " + where);
     return "'" + tensor.spec.name + "' is " +
-           (bits & (infinity & -infinity) - 1 ? "nan" : "infinite") + " at [" +
-           where + "], expected finite numbers";
+           (bits & ((infinity & -infinity) - 1) ? "nan" : "infinite") +
+           " at [" + where + "], expected finite numbers";
   }
   return std::nullopt;
 }

@@ -8,10 +8,63 @@
 #include "Program.h"
 #include "qc/Runtime/Chat/ChatTemplate.h"
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
-#include <iostream>
+#include <poll.h>
+#include <unistd.h>
 
 using namespace qc::rt;
+
+namespace {
+
+/// Lines of standard input. SIGINT is let in only while waiting: it cannot slip
+/// between the test of its flag and the read.
+class LineReader {
+public:
+  enum class Outcome { Line, End, Interrupted };
+
+  Outcome read(std::string &line) {
+    sigset_t interrupt, old;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &old);
+    Outcome outcome = readBlocked(line, old);
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    return outcome;
+  }
+
+private:
+  Outcome readBlocked(std::string &line, const sigset_t &waiting) {
+    for (;;) {
+      size_t end = buffer.find('\n');
+      if (end != std::string::npos || (atEnd && !buffer.empty())) {
+        line = buffer.substr(0, end);
+        buffer.erase(0, end == std::string::npos ? end : end + 1);
+        return Outcome::Line;
+      }
+      if (atEnd)
+        return Outcome::End;
+      pollfd file = {0, POLLIN, 0};
+      if (stopRequested || ppoll(&file, 1, nullptr, &waiting) < 0) {
+        if (!stopRequested && errno == EINTR)
+          continue;
+        buffer.clear(); // as the terminal does with the line being typed
+        return stopRequested ? Outcome::Interrupted : Outcome::End;
+      }
+      char bytes[4096];
+      ssize_t count = ::read(0, bytes, sizeof bytes);
+      if (count > 0)
+        buffer.append(bytes, static_cast<size_t>(count));
+      else if (count == 0 || errno != EINTR)
+        atEnd = true;
+    }
+  }
+  std::string buffer;
+  bool atEnd = false;
+};
+
+} // namespace
 
 struct Program::ChatState {
   std::unique_ptr<ChatTemplate> chatTemplate;
@@ -98,20 +151,19 @@ int Program::runChat() {
                  state.chatTemplate ? "Chat"
                                     : "This model has no chat template: it "
                                       "continues what you write");
+  LineReader reader;
   for (bool warned = false;;) {
-    std::fprintf(stderr, "> ");
     stopRequested = false;
+    std::fprintf(stderr, "> ");
     std::string line;
-    if (!std::getline(std::cin, line)) {
-      if (!stopRequested || warned)
-        break;
-      // Ctrl-C at the prompt: a second one in a row leaves.
+    LineReader::Outcome outcome = reader.read(line);
+    if (outcome == LineReader::Outcome::Interrupted && !warned) {
       warned = true;
-      std::cin.clear();
-      clearerr(stdin);
       std::fprintf(stderr, "\n(Ctrl-C again or Ctrl-D leaves)\n");
       continue;
     }
+    if (outcome != LineReader::Outcome::Line)
+      break;
     warned = false;
     if (line == "/exit")
       break;

@@ -135,7 +135,9 @@ TEST_F(CApiTest, TruncationWhileMappedIsSaid) {
     QCSession *one = qc_open(nullptr, 1, 0, nullptr, 0);
     float row[512];
     int32_t id = 511;
-    if (truncate(path.c_str(), 4096) == 0)
+    // The code stays, the last rows of the weights go.
+    if (truncate(path.c_str(),
+                 static_cast<off_t>(readFile(path).size()) - 65536) == 0)
       qc_eval(one, &id, 1, 0, row);
     _exit(0);
   }

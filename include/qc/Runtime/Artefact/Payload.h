@@ -70,7 +70,7 @@ bool appendPayload(const std::string &path,
 
 /// FNV-1a, 64 bits.
 uint64_t checksum(const void *data, size_t size,
-                  uint64_t seed = 1469598103934665603ull);
+                  uint64_t seed = 14695981039346656037ull);
 
 } // namespace qc::rt
 
