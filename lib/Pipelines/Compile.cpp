@@ -34,8 +34,7 @@ class WorkFolder {
 public:
   static llvm::Expected<std::unique_ptr<WorkFolder>> create(StringRef near) {
     SmallString<128> path;
-    if (std::error_code code =
-            fs::createUniqueDirectory(near + ".qc", path)) {
+    if (std::error_code code = fs::createUniqueDirectory(near + ".qc", path)) {
       // createUniqueDirectory puts relative models below the temporary folder.
       return llvm::createStringError(code, "cannot create a folder beside '" +
                                                near + "'");
@@ -92,16 +91,16 @@ llvm::Error Compiler::emitText(function_ref<void(llvm::raw_ostream &)> print) {
     print(llvm::outs());
     return llvm::Error::success();
   }
-  return llvm::handleErrors(
-      llvm::writeToOutput(options.output,
-                          [&](llvm::raw_ostream &os) {
-                            print(os);
-                            return llvm::Error::success();
-                          }),
-      [&](std::unique_ptr<llvm::ErrorInfoBase> error) {
-        return llvm::createStringError("cannot write '" + options.output +
-                                       "': " + error->message());
-      });
+  return llvm::handleErrors(llvm::writeToOutput(options.output,
+                                                [&](llvm::raw_ostream &os) {
+                                                  print(os);
+                                                  return llvm::Error::success();
+                                                }),
+                            [&](std::unique_ptr<llvm::ErrorInfoBase> error) {
+                              return llvm::createStringError(
+                                  "cannot write '" + options.output +
+                                  "': " + error->message());
+                            });
 }
 
 llvm::Error Compiler::dump(StringRef name,
@@ -116,15 +115,15 @@ llvm::Error Compiler::dump(StringRef name,
   std::error_code code;
   llvm::raw_fd_ostream os(path, code);
   if (code)
-    return llvm::createStringError(code, "cannot write '" + path + "': " +
-                                             code.message());
+    return llvm::createStringError(code, "cannot write '" + path +
+                                             "': " + code.message());
   print(os);
   os.close();
   if (os.has_error()) {
     code = os.error();
     os.clear_error();
-    return llvm::createStringError(code, "cannot write '" + path + "': " +
-                                             code.message());
+    return llvm::createStringError(code, "cannot write '" + path +
+                                             "': " + code.message());
   }
   return llvm::Error::success();
 }
@@ -202,8 +201,7 @@ llvm::Error Compiler::run() {
     llvm::Expected<std::unique_ptr<WorkFolder>> created =
         WorkFolder::create(near);
     if (!created)
-      return llvm::createStringError("cannot write '" + options.output +
-                                     "': " +
+      return llvm::createStringError("cannot write '" + options.output + "': " +
                                      llvm::toString(created.takeError()));
     work = std::move(*created);
   } else {
@@ -226,9 +224,8 @@ llvm::Error Compiler::run() {
           : std::string(work->get());
   bool valid = true;
   if (llvm::Error error = runPhase("quantize", [&](PassManager &pm) {
-        valid = succeeded(addQuantizePasses(pm, *module, recipe,
-                                            options.groupSize, store,
-                                            options.threads));
+        valid = succeeded(addQuantizePasses(
+            pm, *module, recipe, options.groupSize, store, options.threads));
       }))
     return error;
   if (!valid)
@@ -284,9 +281,8 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  if (llvm::Error error = runPhase("llvm", [](PassManager &pm) {
-        cpu::buildKernelsToLLVMPipeline(pm);
-      }))
+  if (llvm::Error error = runPhase(
+          "llvm", [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); }))
     return error;
   if (done)
     return llvm::Error::success();
@@ -303,14 +299,13 @@ llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
   llvm::Module &code = **translated;
   std::unique_ptr<llvm::TargetMachine> machine = cpu->createTargetMachine();
   if (!machine)
-    return llvm::createStringError("cannot generate code for '" +
-                                   options.mcpu + "'");
+    return llvm::createStringError("cannot generate code for '" + options.mcpu +
+                                   "'");
   code.setTargetTriple(machine->getTargetTriple());
   code.setDataLayout(machine->createDataLayout());
   cpu::optimize(code, *machine);
-  if (llvm::Error error = dump("model.ll", [&](llvm::raw_ostream &os) {
-        code.print(os, nullptr);
-      }))
+  if (llvm::Error error = dump(
+          "model.ll", [&](llvm::raw_ostream &os) { code.print(os, nullptr); }))
     return error;
   if (options.emit == Emit::LLVM)
     return emitText([&](llvm::raw_ostream &os) { code.print(os, nullptr); });
@@ -350,9 +345,8 @@ llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
     if (os.has_error()) {
       errorCode = os.error();
       os.clear_error();
-      return llvm::createStringError(errorCode, "cannot write '" + object +
-                                                    "': " +
-                                                    errorCode.message());
+      return llvm::createStringError(
+          errorCode, "cannot write '" + object + "': " + errorCode.message());
     }
   }
   return finish(object, metadata);
@@ -365,8 +359,8 @@ static std::error_code copyInto(StringRef file, StringRef device) {
           fs::openFileForWrite(device, descriptor, fs::CD_OpenExisting))
     return code;
   std::error_code code = fs::copy_file(file, descriptor);
-  std::error_code closed = llvm::sys::Process::SafelyCloseFileDescriptor(
-      descriptor);
+  std::error_code closed =
+      llvm::sys::Process::SafelyCloseFileDescriptor(descriptor);
   return code ? code : closed;
 }
 
@@ -378,8 +372,7 @@ llvm::Error Compiler::finish(StringRef object, const std::string &metadata) {
   std::vector<::qc::rt::PayloadSection> sections;
   sections.push_back(
       ::qc::rt::PayloadSection::fromFile("weights", work->file("weights.bin")));
-  sections.push_back(
-      ::qc::rt::PayloadSection::fromBytes("metadata", metadata));
+  sections.push_back(::qc::rt::PayloadSection::fromBytes("metadata", metadata));
   if (auto tokenizer = (*module)->getAttrOfType<DictionaryAttr>("lm.tokenizer"))
     if (auto file = tokenizer.getAs<StringAttr>("file"))
       sections.push_back(::qc::rt::PayloadSection::fromFile(
@@ -399,6 +392,7 @@ llvm::Error Compiler::finish(StringRef object, const std::string &metadata) {
   return llvm::Error::success();
 }
 
-llvm::Error mlir::qc::compile(MLIRContext &context, const CompileOptions &options) {
+llvm::Error mlir::qc::compile(MLIRContext &context,
+                              const CompileOptions &options) {
   return Compiler(context, options).run();
 }

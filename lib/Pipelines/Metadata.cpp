@@ -2,9 +2,9 @@
 #include "Metadata.h"
 
 #include "qc/Dialect/LM/IR/LMDialect.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include <map>
 
@@ -45,8 +45,8 @@ struct Totals {
 };
 } // namespace
 
-llvm::Expected<std::string> mlir::qc::buildMetadata(ModuleOp module, StringRef recipe,
-                                              StringRef cpu) {
+llvm::Expected<std::string>
+mlir::qc::buildMetadata(ModuleOp module, StringRef recipe, StringRef cpu) {
   std::map<std::string, Totals> formats;
   Totals all;
   int64_t tableBytes = 0, rowBytes = 0;
@@ -128,7 +128,6 @@ llvm::Expected<std::string> mlir::qc::buildMetadata(ModuleOp module, StringRef r
   if (auto tokenizer = module->getAttrOfType<DictionaryAttr>("lm.tokenizer"))
     result["tokenizer"] = toJSON(tokenizer);
   std::string text;
-  llvm::raw_string_ostream(text)
-      << json::Value(std::move(result));
+  llvm::raw_string_ostream(text) << json::Value(std::move(result));
   return text;
 }

@@ -21,8 +21,9 @@ static cl::opt<std::string> output("o", cl::desc("Output file ('-': stdout)"),
                                    cl::value_desc("file"), cl::cat(category));
 static cl::opt<std::string> quantize(
     "quantize",
-    cl::desc("Weights: int4_sym, int4_asym, int8, nf4 or none (default: int4_sym "
-             "for a folder, none for IR); embeddings and head are int8"),
+    cl::desc(
+        "Weights: int4_sym, int4_asym, int8, nf4 or none (default: int4_sym "
+        "for a folder, none for IR); embeddings and head are int8"),
     cl::value_desc("recipe"), cl::cat(category));
 static cl::opt<int64_t>
     groupSize("group-size",
@@ -57,19 +58,20 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     kvCache("kv-cache", cl::desc("KV cache elements: auto, f32 or f16"),
             cl::init("auto"), cl::cat(category));
-static cl::opt<std::string> activations(
-    "activations",
-    cl::desc("Arithmetic of integer formats: auto, f32 or int8"),
-    cl::init("auto"), cl::cat(category));
-static cl::opt<int64_t>
-    maxTokens("max-tokens", cl::desc("Most tokens of one prefill step"),
-              cl::init(128), cl::cat(category));
+static cl::opt<std::string>
+    activations("activations",
+                cl::desc("Arithmetic of integer formats: auto, f32 or int8"),
+                cl::init("auto"), cl::cat(category));
+static cl::opt<int64_t> maxTokens("max-tokens",
+                                  cl::desc("Most tokens of one prefill step"),
+                                  cl::init(128), cl::cat(category));
 static cl::opt<unsigned> threads("jobs",
                                  cl::desc("Threads (default: all cores)"),
                                  cl::init(0), cl::cat(category));
-static cl::opt<std::string>
-    runtime("runtime", cl::desc("Runtime archive to link"),
-            cl::value_desc("libqcrt.a"), cl::cat(category));
+static cl::opt<std::string> runtime("runtime",
+                                    cl::desc("Runtime archive to link"),
+                                    cl::value_desc("libqcrt.a"),
+                                    cl::cat(category));
 
 static int fail(const llvm::Twine &message) {
   llvm::errs() << "qc-compile: error: " << message << "\n";
@@ -144,8 +146,7 @@ int main(int argc, char **argv) {
     options.output = "-";
   if (options.output == "-" && !text)
     return fail("-o -: only text goes to stdout"), 2;
-  if (!text && emit != Emit::Object &&
-      !llvm::sys::fs::exists(options.runtime))
+  if (!text && emit != Emit::Object && !llvm::sys::fs::exists(options.runtime))
     return fail("runtime archive '" + options.runtime +
                 "' not found: build target qcrt or pass --runtime");
 
@@ -161,10 +162,10 @@ int main(int argc, char **argv) {
     if (!reported) {
       std::string where;
       if (auto loc = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
-        where = (loc.getFilename().getValue() + ":" +
-                 llvm::Twine(loc.getLine()) + ":" +
-                 llvm::Twine(loc.getColumn()) + ": ")
-                    .str();
+        where =
+            (loc.getFilename().getValue() + ":" + llvm::Twine(loc.getLine()) +
+             ":" + llvm::Twine(loc.getColumn()) + ": ")
+                .str();
       fail(where + diagnostic.str());
     }
     reported = true;

@@ -47,24 +47,21 @@ SmallVector<Value> CodebookFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
                                                  ValueRange) const {
   int64_t codeBytes = getBits() <= 8 ? 1 : 2;
   int64_t entries = int64_t(1) << getBits();
-  auto codeType =
-      VectorType::get({e.rows}, e.b.getIntegerType(8 * codeBytes));
+  auto codeType = VectorType::get({e.rows}, e.b.getIntegerType(8 * codeBytes));
   SmallVector<Value> weights(getVector());
   for (int64_t book = 0; book < getBooks(); ++book) {
     Value codes = e.load(e.add(chunk, book * e.rows * codeBytes), codeType);
     Value index = arith::ExtUIOp::create(e.b, e.loc, e.i32Vector(), codes);
-    Value first = arith::MulIOp::create(
-        e.b, e.loc, index, e.splatInt(e.i32Vector(), getVector()));
+    Value first = arith::MulIOp::create(e.b, e.loc, index,
+                                        e.splatInt(e.i32Vector(), getVector()));
     for (int64_t j = 0; j < getVector(); ++j) {
-      Value table =
-          e.add(params[0], (book * entries * getVector() + j) * 4);
-
+      Value table = e.add(params[0], (book * entries * getVector() + j) * 4);
 
       Value entry = e.lookup(table, entries * getVector() - j, first);
-      weights[j] = weights[j]
-                       ? arith::AddFOp::create(e.b, e.loc, weights[j], entry)
-                             .getResult()
-                       : entry;
+      weights[j] =
+          weights[j]
+              ? arith::AddFOp::create(e.b, e.loc, weights[j], entry).getResult()
+              : entry;
     }
   }
   return weights;

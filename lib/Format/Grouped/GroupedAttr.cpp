@@ -86,8 +86,7 @@ SmallVector<Value> GroupedFormatAttr::emitBlockParams(DecodeEmitter &e,
   Value zeros = e.add(block, e.rows * getScale().getIntOrFloatBitWidth() / 8);
   if (getZero() == ZeroKind::Int) {
     Value codes = e.load(zeros, VectorType::get({e.rows}, e.b.getI8Type()));
-    params.push_back(
-        arith::UIToFPOp::create(e.b, e.loc, e.f32Vector(), codes));
+    params.push_back(arith::UIToFPOp::create(e.b, e.loc, e.f32Vector(), codes));
   } else {
     params.push_back(e.loadF32(zeros, getZero() == ZeroKind::F16
                                           ? Type(e.b.getF16Type())
@@ -99,9 +98,11 @@ SmallVector<Value> GroupedFormatAttr::emitBlockParams(DecodeEmitter &e,
 Value GroupedFormatAttr::emitZero(DecodeEmitter &e, ValueRange params) const {
   if (getZero() != ZeroKind::None)
     return params[1];
-  // One bit: scale * (2 code - 1) = (2 scale) * (code - 1/2); see emitBlockScale.
+  // One bit: scale * (2 code - 1) = (2 scale) * (code - 1/2); see
+  // emitBlockScale.
   return e.splat(e.f32Vector(),
-                 getBits() == 1 ? 0.5 : static_cast<double>(1 << (getBits() - 1)));
+                 getBits() == 1 ? 0.5
+                                : static_cast<double>(1 << (getBits() - 1)));
 }
 
 Value GroupedFormatAttr::emitBlockScale(DecodeEmitter &e,
@@ -123,8 +124,7 @@ SmallVector<Value> GroupedFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
   SmallVector<Value> weights;
   for (Value codes : emitCodes(e, chunk))
     for (Value code : e.splitCodes(codes)) {
-      Value number =
-          arith::SIToFPOp::create(e.b, e.loc, e.f32Vector(), code);
+      Value number = arith::SIToFPOp::create(e.b, e.loc, e.f32Vector(), code);
       weights.push_back(arith::SubFOp::create(e.b, e.loc, number, zero));
     }
   return weights;

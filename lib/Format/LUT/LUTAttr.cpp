@@ -60,10 +60,10 @@ void LUTFormatAttr::print(AsmPrinter &printer) const {
   printer << ">";
 }
 
-LogicalResult LUTFormatAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                                    TableKind table, int64_t bits,
-                                    int64_t group, Type scale,
-                                    int64_t doubleQuant) {
+LogicalResult
+LUTFormatAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      TableKind table, int64_t bits, int64_t group, Type scale,
+                      int64_t doubleQuant) {
   if (bits < 1 || bits > 8)
     return emitError() << "bits must lie in [1, 8], found " << bits;
   if (table != TableKind::User && bits != 4)

@@ -23,7 +23,8 @@ func::FuncOp cpu::rotaryTableKernel(KernelContext &ctx, lm::RopeAttr rope) {
   uint64_t hash = 1469598103934665603ull;
   for (float f : frequencies)
     hash = (hash ^ llvm::bit_cast<uint32_t>(f)) * 1099511628211ull;
-  std::string name = llvm::formatv("rotary_table_{0}_{1:x-}", rope.getDim(), hash).str();
+  std::string name =
+      llvm::formatv("rotary_table_{0}_{1:x-}", rope.getDim(), hash).str();
 
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
@@ -52,8 +53,7 @@ func::FuncOp cpu::rotaryTableKernel(KernelContext &ctx, lm::RopeAttr rope) {
           b.loop(b.index(0), b.index(half), 1, [&](Value i) {
             Value angle = b.fmul(position, b.load(table, i));
             b.store(math::CosOp::create(b, angle), out, {row, i});
-            b.store(math::SinOp::create(b, angle), out,
-                    {row, b.add(i, half)});
+            b.store(math::SinOp::create(b, angle), out, {row, b.add(i, half)});
           });
         });
       });
@@ -67,8 +67,8 @@ func::FuncOp cpu::rotaryKernel(KernelContext &ctx, int64_t columns,
   return getOrCreateKernel(
       ctx.module,
       llvm::formatv("rotary_{0}_{1}_{2}", columns, headDim, tableColumns).str(),
-      {types.matrix(columns), types.matrix(tableColumns),
-       types.matrix(columns), idx, idx},
+      {types.matrix(columns), types.matrix(tableColumns), types.matrix(columns),
+       idx, idx},
       ctx.target, [&](KernelBuilder &b, ValueRange args) {
         Value x = args[0], table = args[1], out = args[2];
         int64_t heads = columns / headDim, half = tableColumns / 2;
@@ -99,8 +99,7 @@ func::FuncOp cpu::rotaryKernel(KernelContext &ctx, int64_t columns,
 static std::string cacheName(lm::KVCacheType cache) {
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << cache.getHeads() << "x" << cache.getHeadDim()
-     << cache.getElementType();
+  os << cache.getHeads() << "x" << cache.getHeadDim() << cache.getElementType();
   return text;
 }
 
@@ -116,8 +115,8 @@ func::FuncOp cpu::appendKernel(KernelContext &ctx, lm::KVCacheType cache) {
   Type matrix = types.matrix(heads * d);
   return getOrCreateKernel(
       ctx.module, "append_" + cacheName(cache),
-      {matrix, matrix, cacheMemory(cache), idx, idx, idx, idx, idx},
-      ctx.target, [&](KernelBuilder &b, ValueRange args) {
+      {matrix, matrix, cacheMemory(cache), idx, idx, idx, idx, idx}, ctx.target,
+      [&](KernelBuilder &b, ValueRange args) {
         Value memory = args[2], layer = args[3], capacity = args[4];
         Value items = b.mul(b.dim(args[0], 0), heads);
         ItemRange range = b.partition(items, args[6], args[7]);
@@ -150,7 +149,7 @@ namespace {
 /// Emits the attention of one query over [start, end).
 struct AttentionEmitter {
   KernelBuilder &b;
-  Value memory;      ///< of the cache
+  Value memory;       ///< of the cache
   Value keys, values; ///< element offsets of position 0 of the head
   int64_t d, width;
 
@@ -189,8 +188,8 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
                     scaleBits, window.value_or(0));
   return getOrCreateKernel(
       ctx.module, name,
-      {matrix, cacheMemory(cache), idx, idx, idx, matrix, idx, idx},
-      ctx.target, [&](KernelBuilder &b, ValueRange args) {
+      {matrix, cacheMemory(cache), idx, idx, idx, matrix, idx, idx}, ctx.target,
+      [&](KernelBuilder &b, ValueRange args) {
         Value query = args[0], layer = args[2], capacity = args[3],
               position = args[4], out = args[5];
         int64_t lanes = b.target.lanes;
@@ -198,25 +197,19 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
         // Heads outermost: with causal attention later tokens cost more, so a
         // split by tokens would be uneven.
         Value tokens = b.dim(query, 0);
-        ItemRange range =
-            b.partition(b.mul(tokens, heads), args[6], args[7]);
+        ItemRange range = b.partition(b.mul(tokens, heads), args[6], args[7]);
         b.loop(range.begin, range.end, 1, [&](Value item) {
           Value head = b.div(item, tokens), row = b.rem(item, tokens);
           Value kvHead = b.div(head, heads / kvHeads);
-          Value base =
-              b.add(layer, b.mul(b.mul(kvHead, capacity), d));
-          AttentionEmitter e{b,
-                             args[1],
-                             base,
-                             b.add(base, b.mul(capacity, kvHeads * d)),
-                             d,
-                             vectorWidth(d, lanes)};
+          Value base = b.add(layer, b.mul(b.mul(kvHead, capacity), d));
+          AttentionEmitter e{b,    args[1],
+                             base, b.add(base, b.mul(capacity, kvHeads * d)),
+                             d,    vectorWidth(d, lanes)};
           Value column = b.mul(head, d);
           SmallVector<Value> q;
           for (int64_t i = 0; i < e.parts(); ++i)
             q.push_back(b.fmul(
-                b.loadVector(e.width, query,
-                             {row, b.add(column, i * e.width)}),
+                b.loadVector(e.width, query, {row, b.add(column, i * e.width)}),
                 b.splat(e.width, scale)));
           Value end = b.add(b.add(position, row), 1);
           Value start = b.index(0);
@@ -247,27 +240,25 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
                     b, b.fsub(scores, b.broadcast(lanes, newMax)));
                 Value alpha =
                     math::ExpOp::create(b, b.fsub(carried[0], newMax));
-                SmallVector<Value> next = {
-                    newMax, b.fma(carried[1], alpha, b.sum(p))};
+                SmallVector<Value> next = {newMax,
+                                           b.fma(carried[1], alpha, b.sum(p))};
                 for (Value acc : carried.drop_front(2))
-                  next.push_back(
-                      b.fmul(acc, b.broadcast(e.width, alpha)));
+                  next.push_back(b.fmul(acc, b.broadcast(e.width, alpha)));
                 for (int64_t j = 0; j < lanes; ++j) {
                   Value pj = vector::ExtractOp::create(b, p, j);
                   Value factor = b.broadcast(e.width, pj);
                   Value from = b.add(e.values, b.mul(at[j], d));
                   for (int64_t i = 0; i < e.parts(); ++i)
-                    next[2 + i] = b.fma(
-                        factor, e.loadCache(b.add(from, i * e.width)),
-                        next[2 + i]);
+                    next[2 + i] =
+                        b.fma(factor, e.loadCache(b.add(from, i * e.width)),
+                              next[2 + i]);
                 }
                 return next;
               });
           Value norm = b.fdiv(b.f32(1.0), state[1]);
           for (int64_t i = 0; i < e.parts(); ++i)
-            b.storeVector(
-                b.fmul(state[2 + i], b.broadcast(e.width, norm)), out,
-                {row, b.add(column, i * e.width)});
+            b.storeVector(b.fmul(state[2 + i], b.broadcast(e.width, norm)), out,
+                          {row, b.add(column, i * e.width)});
         });
       });
 }

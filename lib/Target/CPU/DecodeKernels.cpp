@@ -46,25 +46,23 @@ func::FuncOp cpu::decodeRowKernel(KernelContext &ctx, WeightType weight) {
           Value firstK = b.mul(block, layout.blockK);
           Value endK = b.min(b.add(firstK, layout.blockK), b.index(layout.k));
           Value chunks = b.add(at, layout.blockParamBytes);
-          b.loop(b.index(0), b.index(layout.chunksPerBlock()), 1,
-                 [&](Value c) {
-                   Value chunk = b.add(chunks, b.mul(c, layout.chunkBytes));
-                   Value k = b.add(firstK, b.mul(c, layout.chunkK));
-                   SmallVector<Value> values =
-                       format.emitChunk(e, chunk, rowParams, params);
-                   for (auto [j, value] : llvm::enumerate(values)) {
-                     if (scale)
-                       value = b.fmul(value, scale);
-                     if (rowScale)
-                       value = b.fmul(value, rowScale);
-                     Value own = vector::ExtractOp::create(
-                         b, value, OpFoldResult(lane));
-                     Value to = b.add(k, static_cast<int64_t>(j));
-                     b.ifThen(b.less(to, endK), [&] {
-                       b.store(own, args[3], {args[4], to});
-                     });
-                   }
-                 });
+          b.loop(b.index(0), b.index(layout.chunksPerBlock()), 1, [&](Value c) {
+            Value chunk = b.add(chunks, b.mul(c, layout.chunkBytes));
+            Value k = b.add(firstK, b.mul(c, layout.chunkK));
+            SmallVector<Value> values =
+                format.emitChunk(e, chunk, rowParams, params);
+            for (auto [j, value] : llvm::enumerate(values)) {
+              if (scale)
+                value = b.fmul(value, scale);
+              if (rowScale)
+                value = b.fmul(value, rowScale);
+              Value own =
+                  vector::ExtractOp::create(b, value, OpFoldResult(lane));
+              Value to = b.add(k, static_cast<int64_t>(j));
+              b.ifThen(b.less(to, endK),
+                       [&] { b.store(own, args[3], {args[4], to}); });
+            }
+          });
         });
       });
 }
@@ -83,8 +81,8 @@ func::FuncOp cpu::embeddingKernel(KernelContext &ctx, WeightType weight) {
         b.loop(range.begin, range.end, 1, [&](Value i) {
           Value id = arith::IndexCastOp::create(b, b.getIndexType(),
                                                 b.load(args[0], i));
-          func::CallOp::create(
-              b, decode, ValueRange{args[1], args[2], id, args[3], i});
+          func::CallOp::create(b, decode,
+                               ValueRange{args[1], args[2], id, args[3], i});
         });
       });
 }

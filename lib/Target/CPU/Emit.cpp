@@ -9,6 +9,7 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 
 using namespace mlir;
@@ -97,28 +98,35 @@ void ModelTable::add(const CPU &cpu) {
     }
   if (auto list = source->getAttrOfType<ArrayAttr>("qc.format_tests"))
     for (auto attrs : list.getAsRange<DictionaryAttr>())
-      tests.push_back(structure({string(text(attrs, "format")),
-                                 number(integer(attrs, "n")),
-                                 number(integer(attrs, "k")),
-                                 number(integer(attrs, "rows")),
-                                 function(text(attrs, "name"))}));
+      tests.push_back(structure(
+          {string(text(attrs, "format")), number(integer(attrs, "n")),
+           number(integer(attrs, "k")), number(integer(attrs, "rows")),
+           function(text(attrs, "name"))}));
   auto [kernelTable, numKernels] = table(kernels);
   auto [testTable, numTests] = table(tests);
   auto config = source->getAttrOfType<DictionaryAttr>("lm.config");
   auto weights = source->getAttrOfType<DictionaryAttr>("qc.weights");
-  llvm::Constant *model = structure(
-      {number32(QC_ABI_VERSION), number32(0), string(text(config, "name")),
-       string(cpu.name), string(llvm::join(cpu.required, ",")),
-       number(integer(config, "vocab_size")),
-       number(integer(config, "hidden_size")),
-       number(integer(config, "num_layers")),
-       number(integer(config, "max_positions")),
-       number(moduleInteger("qc.max_tokens")),
-       number(moduleInteger("qc.arena_bytes")),
-       number(moduleInteger("qc.kv_bytes_per_token")),
-       number(integer(weights, "bytes")), function("qc_decode"),
-       function("qc_prefill"), function("qc_score"), kernelTable, numKernels,
-       testTable, numTests});
+  llvm::Constant *model =
+      structure({number32(QC_ABI_VERSION),
+                 number32(0),
+                 string(text(config, "name")),
+                 string(cpu.name),
+                 string(llvm::join(cpu.required, ",")),
+                 number(integer(config, "vocab_size")),
+                 number(integer(config, "hidden_size")),
+                 number(integer(config, "num_layers")),
+                 number(integer(config, "max_positions")),
+                 number(moduleInteger("qc.max_tokens")),
+                 number(moduleInteger("qc.arena_bytes")),
+                 number(moduleInteger("qc.kv_bytes_per_token")),
+                 number(integer(weights, "bytes")),
+                 function("qc_step_decode"),
+                 function("qc_step_prefill"),
+                 function("qc_step_score"),
+                 kernelTable,
+                 numKernels,
+                 testTable,
+                 numTests});
   new llvm::GlobalVariable(m, model->getType(), true,
                            llvm::GlobalValue::ExternalLinkage, model,
                            "qc_model");
@@ -126,7 +134,7 @@ void ModelTable::add(const CPU &cpu) {
 
 llvm::Expected<std::unique_ptr<llvm::Module>>
 mlir::qc::cpu::translateModel(ModuleOp module, const CPU &cpu,
-                        llvm::LLVMContext &context) {
+                              llvm::LLVMContext &context) {
   registerBuiltinDialectTranslation(*module.getContext());
   registerLLVMDialectTranslation(*module.getContext());
   // qc.weight symbols have done their work; only functions are translated.
@@ -144,7 +152,8 @@ mlir::qc::cpu::translateModel(ModuleOp module, const CPU &cpu,
   return result;
 }
 
-void mlir::qc::cpu::optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+void mlir::qc::cpu::optimize(llvm::Module &module,
+                             llvm::TargetMachine &machine) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager cgscc;
@@ -164,8 +173,8 @@ void mlir::qc::cpu::optimize(llvm::Module &module, llvm::TargetMachine &machine)
 }
 
 llvm::Error mlir::qc::cpu::emitCode(llvm::Module &module,
-                              llvm::TargetMachine &machine, CodeKind kind,
-                              llvm::raw_pwrite_stream &os) {
+                                    llvm::TargetMachine &machine, CodeKind kind,
+                                    llvm::raw_pwrite_stream &os) {
   llvm::legacy::PassManager passes;
   auto type = kind == CodeKind::Object ? llvm::CodeGenFileType::ObjectFile
                                        : llvm::CodeGenFileType::AssemblyFile;
@@ -176,7 +185,7 @@ llvm::Error mlir::qc::cpu::emitCode(llvm::Module &module,
 }
 
 llvm::Error mlir::qc::cpu::link(StringRef object, StringRef runtime,
-                          StringRef output, bool shared) {
+                                StringRef output, bool shared) {
   llvm::ErrorOr<std::string> driver = std::error_code();
   for (StringRef name : {"clang++-22", "clang++", "g++", "c++"}) {
     driver = llvm::sys::findProgramByName(name);
@@ -190,8 +199,12 @@ llvm::Error mlir::qc::cpu::link(StringRef object, StringRef runtime,
   // The user's machine needs libc only.
   args.append({"-static-libstdc++", "-static-libgcc", "-pthread",
                "-Wl,--gc-sections", "-Wl,-z,now"});
+  // The map beside the archive exports the C interface and nothing else.
+  SmallString<128> map(runtime);
+  llvm::sys::path::replace_extension(map, "map");
+  std::string exports = ("-Wl,--version-script=" + map).str();
   if (shared)
-    args.append({"-shared", "-Wl,--whole-archive", runtime,
+    args.append({"-shared", exports, "-Wl,--whole-archive", runtime,
                  "-Wl,--no-whole-archive", "-Wl,-Bsymbolic"});
   else
     args.append({"-pie", runtime});

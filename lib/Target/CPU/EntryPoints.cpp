@@ -72,10 +72,10 @@ static LogicalResult emitStep(KernelContext &ctx, StringRef name,
   auto ids = type.getNumInputs() == 3 && type.getNumResults() == 1
                  ? dyn_cast<RankedTensorType>(type.getInput(0))
                  : RankedTensorType();
-  auto cache = ids ? dyn_cast<lm::KVCacheType>(type.getInput(2))
-                   : lm::KVCacheType();
-  auto logits = ids ? dyn_cast<RankedTensorType>(type.getResult(0))
-                    : RankedTensorType();
+  auto cache =
+      ids ? dyn_cast<lm::KVCacheType>(type.getInput(2)) : lm::KVCacheType();
+  auto logits =
+      ids ? dyn_cast<RankedTensorType>(type.getResult(0)) : RankedTensorType();
   if (!ids || !type.getInput(1).isIndex() || !cache || !logits)
     return ctx.module.emitError()
            << "entry point @" << name << " has type " << type
@@ -85,7 +85,7 @@ static LogicalResult emitStep(KernelContext &ctx, StringRef name,
   Type pointer = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64);
   emitPublic(
-      ctx, ("qc_" + name).str(),
+      ctx, ("qc_step_" + name).str(),
       {pointer, pointer, pointer, i64, pointer, i64, i64, pointer, i64, i64,
        pointer},
       [&](KernelBuilder &b, ValueRange args) {
@@ -106,21 +106,20 @@ static LogicalResult emitStep(KernelContext &ctx, StringRef name,
         Value idBuffer = memref::ViewOp::create(
             b, MemRefType::get(ids.getShape(), b.getI32Type()), idBytes, zero,
             idSizes);
-        int64_t elementBytes = cache.getElementType().getIntOrFloatBitWidth() / 8;
+        int64_t elementBytes =
+            cache.getElementType().getIntOrFloatBitWidth() / 8;
         Value memory = memref::ViewOp::create(
-            b,
-            MemRefType::get({ShapedType::kDynamic}, cache.getElementType()),
-            kv, zero,
-            ValueRange{b.index((int64_t(1) << 62) / elementBytes)});
+            b, MemRefType::get({ShapedType::kDynamic}, cache.getElementType()),
+            kv, zero, ValueRange{b.index((int64_t(1) << 62) / elementBytes)});
         Value logitBytes = wrapPointer(b, args[7], unbounded);
         Value out = memref::ViewOp::create(
             b, MemRefType::get(logits.getShape(), b.getF32Type()), logitBytes,
             zero, logitSizes);
-        func::CallOp::create(
-            b, name, TypeRange{},
-            ValueRange{idBuffer, toIndex(b, args[6]), memory, zero, capacity,
-                       out, weights, arena, zero, toIndex(b, args[8]),
-                       toIndex(b, args[9]), args[10]});
+        func::CallOp::create(b, name, TypeRange{},
+                             ValueRange{idBuffer, toIndex(b, args[6]), memory,
+                                        zero, capacity, out, weights, arena,
+                                        zero, toIndex(b, args[8]),
+                                        toIndex(b, args[9]), args[10]});
       });
   return success();
 }
@@ -154,11 +153,10 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
             // Codes last: their rows need no alignment.
             Value sums = b.mul(m, 4 * input.numBlocks());
             Value codes = b.mul(m, 8 * input.numBlocks());
-            inputs = {b.view(scratch, codes, m, input.paddedK(), b.getI8Type()),
-                      b.view(scratch, zero, m, input.numBlocks(),
-                             b.getF32Type()),
-                      b.view(scratch, sums, m, input.numBlocks(),
-                             b.getF32Type())};
+            inputs = {
+                b.view(scratch, codes, m, input.paddedK(), b.getI8Type()),
+                b.view(scratch, zero, m, input.numBlocks(), b.getF32Type()),
+                b.view(scratch, sums, m, input.numBlocks(), b.getF32Type())};
           } else {
             inputs = {
                 b.view(scratch, zero, m, input.paddedK(), b.getF32Type())};
@@ -170,8 +168,7 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
         }
         SmallVector<Value> operands = {weights, zero};
         operands.append(inputs);
-        operands.append(
-            {y, zero, b.index(weight.getLayout().numRowBlocks())});
+        operands.append({y, zero, b.index(weight.getLayout().numRowBlocks())});
         func::CallOp::create(b, matmul, operands);
       });
 }

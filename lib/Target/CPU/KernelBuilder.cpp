@@ -57,13 +57,12 @@ Value KernelBuilder::reduceVectors(int64_t n, vector::CombiningKind kind,
   int64_t full = n / lanes * lanes;
   Value total = f32(identity);
   if (full) {
-    Value acc = loop(index(0), index(full), lanes,
-                     ValueRange{splat(lanes, identity)},
-                     [&](Value i, ValueRange carried) {
-                       return SmallVector<Value>{
-                           combine(carried[0], body(lanes, i))};
-                     })
-                    .front();
+    Value acc =
+        loop(index(0), index(full), lanes, ValueRange{splat(lanes, identity)},
+             [&](Value i, ValueRange carried) {
+               return SmallVector<Value>{combine(carried[0], body(lanes, i))};
+             })
+            .front();
     total = combine(total, reduce(kind, acc));
   }
   for (int64_t at = full, width = lanes; at < n; at += width) {
@@ -90,8 +89,8 @@ func::FuncOp mlir::qc::cpu::getOrCreateKernel(
   Location loc = NameLoc::get(StringAttr::get(module.getContext(), name));
   KernelBuilder b(loc, module.getContext(), target);
   b.setInsertionPointToStart(module.getBody());
-  auto function = func::FuncOp::create(
-      b, name, b.getFunctionType(arguments, TypeRange{}));
+  auto function =
+      func::FuncOp::create(b, name, b.getFunctionType(arguments, TypeRange{}));
   function.setPrivate();
   b.setInsertionPointToStart(function.addEntryBlock());
   body(b, function.getArguments());

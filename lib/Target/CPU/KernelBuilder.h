@@ -76,9 +76,7 @@ public:
   Value fsub(Value a, Value b) { return arith::SubFOp::create(*this, a, b); }
   Value fmul(Value a, Value b) { return arith::MulFOp::create(*this, a, b); }
   Value fdiv(Value a, Value b) { return arith::DivFOp::create(*this, a, b); }
-  Value fmax(Value a, Value b) {
-    return arith::MaxNumFOp::create(*this, a, b);
-  }
+  Value fmax(Value a, Value b) { return arith::MaxNumFOp::create(*this, a, b); }
   /// a * b + c, rounded once where the CPU can.
   Value fma(Value a, Value b, Value c) {
     if (!target.fma)
@@ -120,9 +118,10 @@ public:
   }
 
   // Control flow
-  using LoopBody = function_ref<SmallVector<Value>(Value iv, ValueRange carried)>;
-  SmallVector<Value> loop(Value begin, Value end, int64_t step,
-                          ValueRange init, LoopBody body);
+  using LoopBody =
+      function_ref<SmallVector<Value>(Value iv, ValueRange carried)>;
+  SmallVector<Value> loop(Value begin, Value end, int64_t step, ValueRange init,
+                          LoopBody body);
   void loop(Value begin, Value end, int64_t step,
             function_ref<void(Value iv)> body) {
     loop(begin, end, step, ValueRange{}, [&](Value iv, ValueRange) {
@@ -138,8 +137,8 @@ public:
   /// Share of thread `thread` of `threads` in `items`.
   ItemRange partition(Value items, Value thread, Value threads);
 
-  /// Covers [0, n) in vectors: a loop of full registers, then a straight-line tail
-  /// of powers of two. body(width, offset).
+  /// Covers [0, n) in vectors: a loop of full registers, then a straight-line
+  /// tail of powers of two. body(width, offset).
   void forVectors(int64_t n, function_ref<void(int64_t, Value)> body);
   /// The same, adding up (or taking the maximum of) what `body` returns for
   /// each vector to one scalar.

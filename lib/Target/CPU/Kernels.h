@@ -91,7 +91,8 @@ struct MatmulSignature {
   std::optional<GateKind> gate;
 };
 /// (weights, x..., [offset of weight i]..., [offset of bias i]..., [residual],
-///  [out i]..., thread, threads); with gate a second buffer like out follows it.
+///  [out i]..., thread, threads); with gate a second buffer like out follows
+///  it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// (weights, offset, row, out memref<?xKxf32>, row of out)

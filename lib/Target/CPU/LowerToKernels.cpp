@@ -11,10 +11,10 @@
 #include "Kernels.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "llvm/ADT/TypeSwitch.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "qc/Target/CPU/Passes.h"
 #include "qc/Target/CPU/TargetMachine.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::qc::cpu {
 #define GEN_PASS_DEF_LOWERTOCPUKERNELSPASS
@@ -70,7 +70,8 @@ private:
   int64_t &calls;
   KernelBuilder b;
   func::FuncOp function;
-  DenseMap<Value, Value> map; ///< tensors to memrefs, weights and vectors to offsets
+  DenseMap<Value, Value>
+      map; ///< tensors to memrefs, weights and vectors to offsets
   DenseMap<Value, Cache> caches;
   DenseMap<Value, Value> outputs;
   SmallVector<Prepared> prepared;
@@ -90,14 +91,13 @@ LogicalResult FunctionLowering::createFunction() {
     if (auto tensor = dyn_cast<RankedTensorType>(type))
       types.push_back(bufferType(tensor));
     else if (auto cache = dyn_cast<lm::KVCacheType>(type))
-      types.append({MemRefType::get({ShapedType::kDynamic},
-                                    cache.getElementType()),
-                    idx, idx});
+      types.append(
+          {MemRefType::get({ShapedType::kDynamic}, cache.getElementType()), idx,
+           idx});
     else if (isa<WeightType>(type) || type.isIndex())
       types.push_back(idx);
     else
-      return source.emitError()
-             << "cannot lower an argument of type " << type;
+      return source.emitError() << "cannot lower an argument of type " << type;
   }
   for (Type type : source.getResultTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
@@ -243,8 +243,7 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   for (Value result : op.getResults())
     operands.push_back(destination(result));
   if (sig.gate)
-    operands.push_back(
-        allocate(tokens, sig.weights[1].getN(), b.getF32Type()));
+    operands.push_back(allocate(tokens, sig.weights[1].getN(), b.getF32Type()));
   call(fusedMatmulKernel(ctx, sig), operands);
   return success();
 }
@@ -323,15 +322,13 @@ LogicalResult FunctionLowering::lower(Operation *op) {
       .Case([&](EmbeddingOp embedding) -> LogicalResult {
         WeightType type = embedding.getWeight().getType();
         if (type.getPackedRows() != ctx.target.lanes)
-          return embedding.emitOpError() << "weight " << type
-                                         << " must be packed<"
-                                         << ctx.target.lanes
-                                         << "> for this CPU";
+          return embedding.emitOpError()
+                 << "weight " << type << " must be packed<" << ctx.target.lanes
+                 << "> for this CPU";
         entries.addDecode(type);
-        call(embeddingKernel(ctx, type),
-             {buffer(embedding.getIds()), weights,
-              buffer(embedding.getWeight()),
-              destination(embedding.getResult())});
+        call(embeddingKernel(ctx, type), {buffer(embedding.getIds()), weights,
+                                          buffer(embedding.getWeight()),
+                                          destination(embedding.getResult())});
         return success();
       })
       .Case([&](lm::RMSNormOp norm) {
@@ -462,8 +459,7 @@ struct LowerToCPUKernelsPass
     int64_t calls = 0;
     entries.collectInterface(sources);
     for (func::FuncOp source : sources)
-      if (failed(
-              FunctionLowering(ctx, source, symbols, entries, calls).run()))
+      if (failed(FunctionLowering(ctx, source, symbols, entries, calls).run()))
         return signalPassFailure();
     if (failed(entries.emit(ctx, symbols, maxTokens)))
       return signalPassFailure();

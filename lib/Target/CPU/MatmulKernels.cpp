@@ -34,23 +34,24 @@ std::string ActivationLayout::name() const {
                        blockK, paddedBlockK);
 }
 
-/// Quantizes `length` inputs of row `row` from column `from` on to one int8 block.
+/// Quantizes `length` inputs of row `row` from column `from` on to one int8
+/// block.
 static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               ValueRange args, Value row, Value block,
                               int64_t length) {
   Value x = args[0], out = args[1];
   Value from = b.mul(block, layout.blockK);
   Value to = b.mul(block, layout.paddedBlockK);
-  Value top = b.reduceVectors(
-      length, vector::CombiningKind::MAXNUMF, 0.0,
-      [&](int64_t width, Value at) -> Value {
-        return math::AbsFOp::create(
-            b, b.loadVector(width, x, {row, b.add(from, at)}));
-      });
+  Value top =
+      b.reduceVectors(length, vector::CombiningKind::MAXNUMF, 0.0,
+                      [&](int64_t width, Value at) -> Value {
+                        return math::AbsFOp::create(
+                            b, b.loadVector(width, x, {row, b.add(from, at)}));
+                      });
   Value scale = b.fdiv(top, b.f32(127.0));
   // An all-zero block keeps scale 0; its codes are 0 whatever the inverse is.
-  Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale,
-                                       b.f32(0.0));
+  Value isZero =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, scale, b.f32(0.0));
   Value divisor = arith::SelectOp::create(b, isZero, b.f32(1.0), scale);
   Value inverse = b.fdiv(b.f32(1.0), divisor);
   Value sum = b.reduceVectors(
@@ -59,9 +60,8 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
         Value v = b.fmul(b.loadVector(width, x, {row, b.add(from, at)}),
                          b.broadcast(width, inverse));
         // A subnormal scale has an inexact inverse: keep |code| <= 127.
-        v = b.fmax(arith::MinNumFOp::create(
-                       b, math::RoundEvenOp::create(b, v),
-                       b.splat(width, 127.0)),
+        v = b.fmax(arith::MinNumFOp::create(b, math::RoundEvenOp::create(b, v),
+                                            b.splat(width, 127.0)),
                    b.splat(width, -127.0));
         Value wide = arith::FPToSIOp::create(b, b.i32s(width), v);
         Value code = arith::TruncIOp::create(b, b.i8s(width), wide);
@@ -113,8 +113,8 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
         auto emit = int8 ? emitQuantizeBlock : emitPadBlock;
         int64_t blocks = layout.numBlocks();
         ItemRange range =
-            b.partition(b.mul(b.dim(args[0], 0), blocks),
-                        args[args.size() - 2], args[args.size() - 1]);
+            b.partition(b.mul(b.dim(args[0], 0), blocks), args[args.size() - 2],
+                        args[args.size() - 1]);
         int64_t lastLength = layout.k - (blocks - 1) * layout.blockK;
         b.loop(range.begin, range.end, 1, [&](Value item) {
           Value row = b.div(item, blocks), block = b.rem(item, blocks);
@@ -122,8 +122,8 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
             emit(b, layout, args, row, block, layout.blockK);
             return;
           }
-          Value isLast = arith::CmpIOp::create(
-              b, arith::CmpIPredicate::eq, block, b.index(blocks - 1));
+          Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                               block, b.index(blocks - 1));
           auto branch = scf::IfOp::create(b, isLast, /*withElseRegion=*/true);
           OpBuilder::InsertionGuard guard(b);
           b.setInsertionPointToStart(branch.thenBlock());
@@ -207,9 +207,9 @@ Value RowBlockEmitter::dot(Value acc, Value codes, Value activations) {
       wordDot = "llvm.x86.sse2.pmadd.wd";
     }
     if (!byteDot.empty())
-      return b.add(acc, call(wordDot, b.i32s(rows),
-                             {call(byteDot, pairs, {codes, activations}),
-                              ones}));
+      return b.add(acc,
+                   call(wordDot, b.i32s(rows),
+                        {call(byteDot, pairs, {codes, activations}), ones}));
   }
   Value sum = acc;
   Value c = vector::BitCastOp::create(b, b.i32s(rows), codes);
@@ -227,9 +227,8 @@ Value RowBlockEmitter::dot(Value acc, Value codes, Value activations) {
 
 /// Integer sums of one K block.
 SmallVector<Value> RowBlockEmitter::blockInt8(Value chunks,
-                                              ValueRange activations,
-                                              Value row, Value firstK,
-                                              int64_t tokens) {
+                                              ValueRange activations, Value row,
+                                              Value firstK, int64_t tokens) {
   int64_t count = layout.chunksPerBlock();
   // One token alone would wait for each dot product: keep several sums.
   int64_t ways = tokens == 1 ? 4 : 1;
@@ -274,11 +273,11 @@ SmallVector<Value> RowBlockEmitter::blockInt8(Value chunks,
 }
 
 /// init + sums of one K block, in units of the block scale.
-SmallVector<Value>
-RowBlockEmitter::blockF32(Value chunks, ValueRange rowParams,
-                          ValueRange blockParams, ValueRange activations,
-                          Value row, Value firstK, int64_t tokens,
-                          ValueRange init) {
+SmallVector<Value> RowBlockEmitter::blockF32(Value chunks, ValueRange rowParams,
+                                             ValueRange blockParams,
+                                             ValueRange activations, Value row,
+                                             Value firstK, int64_t tokens,
+                                             ValueRange init) {
   int64_t count = layout.chunksPerBlock();
   int64_t ways = tokens == 1 ? 4 : 1;
   // Enough inputs in a loop body to fill the pipeline.
@@ -290,8 +289,7 @@ RowBlockEmitter::blockF32(Value chunks, ValueRange rowParams,
       Value from = b.add(k, static_cast<int64_t>(j));
       for (int64_t m = 0; m < tokens; ++m) {
         Value x = b.load(activations[0], {token(row, m), from});
-        Value &sum =
-            sums[m * ways + (phase + static_cast<int64_t>(j)) % ways];
+        Value &sum = sums[m * ways + (phase + static_cast<int64_t>(j)) % ways];
         sum = b.fma(w, b.broadcast(e.rows, x), sum);
       }
     }
@@ -301,17 +299,17 @@ RowBlockEmitter::blockF32(Value chunks, ValueRange rowParams,
   for (int64_t m = 0; m < tokens; ++m)
     sums[m * ways] = init[m];
   if (main)
-    sums = b.loop(
-        b.index(0), b.index(main), unroll, sums,
-        [&](Value c, ValueRange carried) {
-          SmallVector<Value> next(carried);
-          Value at = b.add(chunks, b.mul(c, layout.chunkBytes));
-          Value k = b.add(firstK, b.mul(c, layout.chunkK));
-          for (int64_t u = 0; u < unroll; ++u)
-            next = chunk(b.add(at, u * layout.chunkBytes),
-                         b.add(k, u * layout.chunkK), u * layout.chunkK, next);
-          return next;
-        });
+    sums = b.loop(b.index(0), b.index(main), unroll, sums,
+                  [&](Value c, ValueRange carried) {
+                    SmallVector<Value> next(carried);
+                    Value at = b.add(chunks, b.mul(c, layout.chunkBytes));
+                    Value k = b.add(firstK, b.mul(c, layout.chunkK));
+                    for (int64_t u = 0; u < unroll; ++u)
+                      next = chunk(b.add(at, u * layout.chunkBytes),
+                                   b.add(k, u * layout.chunkK),
+                                   u * layout.chunkK, next);
+                    return next;
+                  });
   for (int64_t c = main; c < count; ++c)
     sums = chunk(b.add(chunks, c * layout.chunkBytes),
                  b.add(firstK, c * layout.chunkK), c * layout.chunkK, sums);
@@ -341,9 +339,8 @@ SmallVector<Value> RowBlockEmitter::emit(Value header, Value rowBlock,
         return blockF32(chunks, rowParams, params, activations, row, firstK,
                         tokens, sums);
       SmallVector<Value> init(tokens, b.splat(e.rows, 0.0));
-      SmallVector<Value> part =
-          blockF32(chunks, rowParams, params, activations, row, firstK, tokens,
-                   init);
+      SmallVector<Value> part = blockF32(chunks, rowParams, params, activations,
+                                         row, firstK, tokens, init);
       for (int64_t m = 0; m < tokens; ++m)
         part[m] = b.fma(part[m], scale, sums[m]);
       return part;
@@ -356,8 +353,7 @@ SmallVector<Value> RowBlockEmitter::emit(Value header, Value rowBlock,
       Value sum = b.load(activations[2], {token(row, m), index});
       Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), part[m]);
       Value shifted = b.fsub(ints, b.fmul(zero, b.broadcast(e.rows, sum)));
-      part[m] = b.fma(shifted, b.fmul(scale, b.broadcast(e.rows, sx)),
-                      sums[m]);
+      part[m] = b.fma(shifted, b.fmul(scale, b.broadcast(e.rows, sx)), sums[m]);
     }
     return part;
   };
@@ -416,9 +412,8 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
         RowBlockEmitter emitter(b, weight, arithmetic, args[0]);
         b.loop(args[args.size() - 2], args[args.size() - 1], 1,
                [&](Value rowBlock) {
-                 Value at =
-                     b.add(b.add(args[1], layout.headerBytes),
-                           b.mul(rowBlock, layout.rowBlockBytes()));
+                 Value at = b.add(b.add(args[1], layout.headerBytes),
+                                  b.mul(rowBlock, layout.rowBlockBytes()));
                  auto rows = [&](Value row, int64_t count) {
                    SmallVector<Value> sums =
                        emitter.emit(args[1], at, activations, row, count);
@@ -505,11 +500,10 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
         // weights are split alike, so that a thread has both factors.
         SmallVector<int64_t> starts = {0};
         for (WeightType weight : sig.weights)
-          starts.push_back(starts.back() +
-                           weight.getLayout().numRowBlocks());
+          starts.push_back(starts.back() + weight.getLayout().numRowBlocks());
         int64_t total = sig.gate ? starts[1] : starts.back();
         ItemRange range = b.partition(b.index(total), args[args.size() - 2],
-                                  args[args.size() - 1]);
+                                      args[args.size() - 1]);
         for (int64_t i = 0; i < count; ++i) {
           WeightType weight = sig.weights[i];
           int64_t blocks = weight.getLayout().numRowBlocks();

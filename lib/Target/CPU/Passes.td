@@ -14,7 +14,7 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
     a thread's share of the work and a call of `qc_barrier` follows.
 
     Buffers are `memref.alloc`s for `qc-plan-memory` to place. The module gets
-    the C entry points of the model ABI (`qc_prefill`, `qc_decode`, `qc_score`), test
+    the C entry points of the model ABI (`qc_step_prefill`, `qc_step_decode`, `qc_step_score`), test
     entry points for each matmul and decode kernel, and the attribute `qc.kernels`
     that lists them.
 

@@ -79,8 +79,8 @@ FailureOr<int64_t> PlanMemoryPass::place(func::FuncOp function) {
     for (unsigned j = 0; j < i; ++j)
       if (buffers[j].last >= buffers[i].first &&
           buffers[i].last >= buffers[j].first)
-        taken.push_back({buffers[j].offset,
-                         buffers[j].offset + buffers[j].bytes});
+        taken.push_back(
+            {buffers[j].offset, buffers[j].offset + buffers[j].bytes});
     llvm::sort(taken);
     int64_t at = 0;
     for (auto [begin, end] : taken) {
@@ -108,9 +108,8 @@ FailureOr<int64_t> PlanMemoryPass::place(func::FuncOp function) {
     Location loc = buffer.alloc.getLoc();
     Value offset = arith::ConstantIndexOp::create(b, loc, buffer.offset);
     offset = arith::AddIOp::create(b, loc, base, offset);
-    Value view =
-        memref::ViewOp::create(b, loc, buffer.alloc.getType(), arena, offset,
-                               buffer.alloc.getDynamicSizes());
+    Value view = memref::ViewOp::create(b, loc, buffer.alloc.getType(), arena,
+                                        offset, buffer.alloc.getDynamicSizes());
     buffer.alloc.replaceAllUsesWith(view);
     buffer.alloc.erase();
     ++numBuffers;
@@ -130,8 +129,8 @@ static void moveCalleeFrames(ModuleOp module, func::FuncOp function,
         continue;
       OpBuilder b(call);
       Value size = arith::ConstantIndexOp::create(b, call.getLoc(), frame);
-      call.setOperand(i, arith::AddIOp::create(b, call.getLoc(),
-                                               call.getOperand(i), size));
+      call.setOperand(
+          i, arith::AddIOp::create(b, call.getLoc(), call.getOperand(i), size));
     }
   });
 }

@@ -16,8 +16,7 @@ static std::string number(double value) {
 /// f32 vector of a parameter at byte `offset` + 4 * `at` of the weights.
 static Value loadParameter(KernelBuilder &b, int64_t width, Value weights,
                            Value offset, Value at) {
-  Value raw =
-      b.loadVector(4 * width, weights, b.add(offset, b.mul(at, 4)));
+  Value raw = b.loadVector(4 * width, weights, b.add(offset, b.mul(at, 4)));
   return vector::BitCastOp::create(b, b.f32s(width), raw);
 }
 
@@ -47,8 +46,7 @@ func::FuncOp cpu::rmsNormKernel(KernelContext &ctx, int64_t columns,
                 return b.fmul(v, v);
               });
           Value mean = b.fdiv(squares, b.f32(static_cast<double>(group)));
-          Value root =
-              math::SqrtOp::create(b, b.fadd(mean, b.f32(eps)));
+          Value root = math::SqrtOp::create(b, b.fadd(mean, b.f32(eps)));
           Value factor = b.fdiv(b.f32(1.0), root);
           b.forVectors(group, [&](int64_t width, Value at) {
             Value column = b.add(first, at);
@@ -63,8 +61,7 @@ func::FuncOp cpu::rmsNormKernel(KernelContext &ctx, int64_t columns,
 
 func::FuncOp cpu::layerNormKernel(KernelContext &ctx, int64_t columns,
                                   double eps) {
-  std::string name =
-      llvm::formatv("layer_norm_{0}_{1}", columns, number(eps));
+  std::string name = llvm::formatv("layer_norm_{0}_{1}", columns, number(eps));
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   Type idx = types.getIndexType();
@@ -77,20 +74,21 @@ func::FuncOp cpu::layerNormKernel(KernelContext &ctx, int64_t columns,
         ItemRange range = b.partition(b.dim(x, 0), args[5], args[6]);
         Value count = b.f32(static_cast<double>(columns));
         b.loop(range.begin, range.end, 1, [&](Value row) {
-          Value sum = b.reduceVectors(
-              columns, vector::CombiningKind::ADD, 0.0,
-              [&](int64_t width, Value at) {
-                return b.loadVector(width, x, {row, at});
-              });
+          Value sum =
+              b.reduceVectors(columns, vector::CombiningKind::ADD, 0.0,
+                              [&](int64_t width, Value at) {
+                                return b.loadVector(width, x, {row, at});
+                              });
           Value mean = b.fdiv(sum, count);
           // Two passes: the variance of large means would cancel in one.
-          Value squares = b.reduceVectors(
-              columns, vector::CombiningKind::ADD, 0.0,
-              [&](int64_t width, Value at) {
-                Value d = b.fsub(b.loadVector(width, x, {row, at}),
-                                 b.broadcast(width, mean));
-                return b.fmul(d, d);
-              });
+          Value squares =
+              b.reduceVectors(columns, vector::CombiningKind::ADD, 0.0,
+                              [&](int64_t width, Value at) {
+                                Value d =
+                                    b.fsub(b.loadVector(width, x, {row, at}),
+                                           b.broadcast(width, mean));
+                                return b.fmul(d, d);
+                              });
           Value root = math::SqrtOp::create(
               b, b.fadd(b.fdiv(squares, count), b.f32(eps)));
           Value factor = b.fdiv(b.f32(1.0), root);
@@ -136,7 +134,8 @@ func::FuncOp cpu::addKernel(KernelContext &ctx, int64_t columns) {
 func::FuncOp cpu::gateKernel(KernelContext &ctx, int64_t columns,
                              GateKind kind) {
   return binaryKernel(
-      ctx, llvm::formatv("gate_{0}_{1}", stringifyGateKind(kind), columns).str(),
+      ctx,
+      llvm::formatv("gate_{0}_{1}", stringifyGateKind(kind), columns).str(),
       columns, [&](KernelBuilder &b, Value gate, Value up) {
         return b.fmul(emitActivation(b, kind, gate), up);
       });
@@ -147,14 +146,14 @@ Value cpu::emitActivation(KernelBuilder &b, GateKind kind, Value x) {
   auto constant = [&](double value) { return b.splat(width, value); };
   switch (kind) {
   case GateKind::SiLU: {
-    // x / (1 + exp(-x)); exp overflows to inf for very negative x: x / inf = -0.
-    Value e = math::ExpOp::create(
-        b, b.fsub(constant(0.0), x));
+    // x / (1 + exp(-x)); exp overflows to inf for very negative x: x / inf =
+    // -0.
+    Value e = math::ExpOp::create(b, b.fsub(constant(0.0), x));
     return b.fdiv(x, b.fadd(constant(1.0), e));
   }
   case GateKind::GELU: {
-    Value erf = math::ErfOp::create(
-        b, b.fmul(x, constant(0.70710678118654752440)));
+    Value erf =
+        math::ErfOp::create(b, b.fmul(x, constant(0.70710678118654752440)));
     return b.fmul(b.fmul(x, constant(0.5)), b.fadd(constant(1.0), erf));
   }
   case GateKind::GELUTanh: {

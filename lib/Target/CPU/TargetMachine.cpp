@@ -33,15 +33,37 @@ static llvm::Expected<const llvm::Target *> lookupTarget() {
 
 // Everything that LLVM may select instructions of. The runtime tests the same
 // names with cpuid.
-static constexpr StringRef checkedFeatures[] = {
-    "sse3",        "ssse3",       "sse4.1",      "sse4.2",
-    "popcnt",      "cx16",        "movbe",       "lzcnt",
-    "bmi",         "bmi2",        "avx",         "f16c",
-    "fma",         "avx2",        "avxvnni",     "gfni",
-    "vaes",        "vpclmulqdq",  "avx512f",     "avx512cd",
-    "avx512bw",    "avx512dq",    "avx512vl",    "avx512vnni",
-    "avx512ifma",  "avx512vbmi",  "avx512vbmi2", "avx512bitalg",
-    "avx512vpopcntdq", "avx512bf16", "avx512fp16"};
+static constexpr StringRef checkedFeatures[] = {"sse3",
+                                                "ssse3",
+                                                "sse4.1",
+                                                "sse4.2",
+                                                "popcnt",
+                                                "cx16",
+                                                "movbe",
+                                                "lzcnt",
+                                                "bmi",
+                                                "bmi2",
+                                                "avx",
+                                                "f16c",
+                                                "fma",
+                                                "avx2",
+                                                "avxvnni",
+                                                "gfni",
+                                                "vaes",
+                                                "vpclmulqdq",
+                                                "avx512f",
+                                                "avx512cd",
+                                                "avx512bw",
+                                                "avx512dq",
+                                                "avx512vl",
+                                                "avx512vnni",
+                                                "avx512ifma",
+                                                "avx512vbmi",
+                                                "avx512vbmi2",
+                                                "avx512bitalg",
+                                                "avx512vpopcntdq",
+                                                "avx512bf16",
+                                                "avx512fp16"};
 
 llvm::Expected<CPU> CPU::get(StringRef name) {
   llvm::Expected<const llvm::Target *> target = lookupTarget();
@@ -59,8 +81,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     }
   } else if (name.ends_with("-vnni")) {
     cpu.llvmName = name.drop_back(5).str();
-    cpu.features =
-        cpu.llvmName == "x86-64-v4" ? "+avx512vnni" : "+avxvnni";
+    cpu.features = cpu.llvmName == "x86-64-v4" ? "+avx512vnni" : "+avxvnni";
   } else {
     cpu.llvmName = name.str();
   }
@@ -86,8 +107,8 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
         cpu.required.push_back(feature.str());
     cpu.vectors.fma = has("fma");
     cpu.vectors.avx2 = has("avx2");
-    cpu.vectors.avx512 = has("avx512f") && has("avx512bw") && has("avx512vl") &&
-                         has("avx512dq");
+    cpu.vectors.avx512 =
+        has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;

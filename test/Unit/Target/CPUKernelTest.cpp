@@ -119,8 +119,7 @@ class KernelTest : public testing::TestWithParam<std::string> {};
 static void checkMatmul(const std::string &spelling, const Format &format,
                         Shape shape, bool int8, const std::string &cpu) {
   std::string error;
-  auto kernel =
-      KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error);
+  auto kernel = KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error);
   ASSERT_TRUE(kernel) << error;
   std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
   HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
@@ -138,8 +137,8 @@ static void checkMatmul(const std::string &spelling, const Format &format,
       value = normal(rng);
     if (m == 3) // a token of zeros
       std::fill_n(x.begin(), k, 0.0f);
-    std::vector<uint8_t> scratch(
-        static_cast<size_t>(kernel->scratchBytes) + 64);
+    std::vector<uint8_t> scratch(static_cast<size_t>(kernel->scratchBytes) +
+                                 64);
     kernel->matmul(blob.data(), x.data(), static_cast<int64_t>(m), y.data(),
                    scratch.data());
     for (size_t t = 0; t < m; ++t)
@@ -218,15 +217,13 @@ TEST_P(KernelTest, DecodeIsExactOnEveryCodePoint) {
         auto exact = static_cast<float>(expected[i]);
         // A sum of codebook entries and a code minus a float zero point round
         // in f32 before they are scaled; everything else rounds once.
-        bool twice = std::string(spelling).find("books = 2") !=
-                         std::string::npos ||
-                     std::string(spelling).find("zero = f") !=
-                         std::string::npos;
-        bool same = twice
-                        ? std::abs(decoded[i] - expected[i]) <=
-                              std::ldexp(std::abs(expected[i]), -22) + 1e-9
-                        : std::memcmp(&exact, &decoded[i], 4) == 0 ||
-                              (exact == 0 && decoded[i] == 0);
+        bool twice =
+            std::string(spelling).find("books = 2") != std::string::npos ||
+            std::string(spelling).find("zero = f") != std::string::npos;
+        bool same = twice ? std::abs(decoded[i] - expected[i]) <=
+                                std::ldexp(std::abs(expected[i]), -22) + 1e-9
+                          : std::memcmp(&exact, &decoded[i], 4) == 0 ||
+                                (exact == 0 && decoded[i] == 0);
         if (!same && ++different == 1)
           ADD_FAILURE() << spelling << " row " << row << " column " << i
                         << ": got " << decoded[i] << ", expected "
@@ -250,9 +247,9 @@ TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
   for (const std::string &cpu : allCPUs())
     for (bool int8 : {false, true}) {
       std::string error;
-      std::string assembly = KernelJIT::compileOnly(
-          "grouped<bits = 4, group = 64, scale = f16>", 50, 172, int8, cpu,
-          error);
+      std::string assembly =
+          KernelJIT::compileOnly("grouped<bits = 4, group = 64, scale = f16>",
+                                 50, 172, int8, cpu, error);
       ASSERT_FALSE(assembly.empty()) << cpu << ": " << error;
       bool vnni = assembly.find("vpdpbusd") != std::string::npos;
       EXPECT_EQ(vnni, int8 && cpu.find("vnni") != std::string::npos) << cpu;

@@ -27,12 +27,12 @@ static bool hostHas(const std::string &name) {
   });
 }
 
-std::vector<std::string> (::qc::test::allCPUs)() {
+std::vector<std::string>(::qc::test::allCPUs)() {
   return {"x86-64-v2", "x86-64-v3", "x86-64-v3-vnni", "x86-64-v4",
           "x86-64-v4-vnni"};
 }
 
-std::vector<std::string> (::qc::test::runnableCPUs)() {
+std::vector<std::string>(::qc::test::runnableCPUs)() {
   std::vector<std::string> names;
   for (const std::string &name : allCPUs())
     if (hostHas(name))
@@ -85,8 +85,7 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
            return %y : tensor<?x{3}xf32>
          })",
       type, bytes, k, n, int8 ? "int8" : "f32");
-  OwningOpRef<ModuleOp> module =
-      parseSourceString<ModuleOp>(source, &context);
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
   if (!module)
     return std::nullopt;
   PassManager pm(&context);
@@ -124,15 +123,14 @@ std::string KernelJIT::compileOnly(const std::string &format, int64_t n,
                                    int64_t k, bool int8,
                                    const std::string &cpuName,
                                    std::string &error) {
-  std::optional<Compiled> compiled =
-      lower(format, n, k, int8, cpuName, error);
+  std::optional<Compiled> compiled = lower(format, n, k, int8, cpuName, error);
   if (!compiled)
     return "";
   auto machine = compiled->target.createTargetMachine();
   SmallVector<char> bytes;
   llvm::raw_svector_ostream os(bytes);
-  if (llvm::Error e = cpu::emitCode(*compiled->code, *machine,
-                                    cpu::CodeKind::Assembly, os))
+  if (llvm::Error e =
+          cpu::emitCode(*compiled->code, *machine, cpu::CodeKind::Assembly, os))
     error = llvm::toString(std::move(e));
   return std::string(bytes.data(), bytes.size());
 }
@@ -141,16 +139,15 @@ std::unique_ptr<KernelJIT> KernelJIT::create(const std::string &format,
                                              int64_t n, int64_t k, bool int8,
                                              const std::string &cpuName,
                                              std::string &error) {
-  std::optional<Compiled> compiled =
-      lower(format, n, k, int8, cpuName, error);
+  std::optional<Compiled> compiled = lower(format, n, k, int8, cpuName, error);
   if (!compiled)
     return nullptr;
   auto fail = [&](llvm::Error e) {
     error = llvm::toString(std::move(e));
     return nullptr;
   };
-  auto builder = llvm::orc::JITTargetMachineBuilder(
-      compiled->code->getTargetTriple());
+  auto builder =
+      llvm::orc::JITTargetMachineBuilder(compiled->code->getTargetTriple());
   builder.setCPU(compiled->target.llvmName);
   builder.addFeatures({compiled->target.features});
   auto jit = llvm::orc::LLJITBuilder()

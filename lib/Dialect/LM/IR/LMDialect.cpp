@@ -55,12 +55,12 @@ void KVCacheType::print(AsmPrinter &printer) const {
   printer << getElementType() << ">";
 }
 
-LogicalResult
-KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
-                    ArrayRef<int64_t> shape, Type elementType) {
+LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  ArrayRef<int64_t> shape, Type elementType) {
   if (shape.size() != 2 && shape.size() != 3)
-    return emitError() << "KV cache must be [layers x] heads x head size, found "
-                       << shape.size() << " dimensions";
+    return emitError()
+           << "KV cache must be [layers x] heads x head size, found "
+           << shape.size() << " dimensions";
   for (int64_t size : shape)
     if (size <= 0)
       return emitError() << "KV cache has a dimension of size " << size
@@ -84,12 +84,14 @@ LogicalResult RopeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!(theta > 0) || !std::isfinite(theta))
     return emitError() << "rope theta must be positive, found " << theta.value;
   if (scaling != RopeScaling::None && (!(factor > 0) || !std::isfinite(factor)))
-    return emitError() << "rope factor must be positive, found " << factor.value;
+    return emitError() << "rope factor must be positive, found "
+                       << factor.value;
   if (scaling == RopeScaling::Llama3 &&
       (original <= 0 || !(low > 0) || !(high > low)))
-    return emitError() << "llama3 rope scaling needs original > 0 and 0 < low < "
-                          "high, found original = "
-                       << original << ", low = " << low.value << ", high = " << high.value;
+    return emitError()
+           << "llama3 rope scaling needs original > 0 and 0 < low < "
+              "high, found original = "
+           << original << ", low = " << low.value << ", high = " << high.value;
   return success();
 }
 

@@ -35,8 +35,7 @@ Value DecodeEmitter::splatInt(VectorType type, int64_t value) {
 }
 
 Value DecodeEmitter::load(Value offset, VectorType type) {
-  int64_t bytes =
-      type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
   auto raw = VectorType::get({bytes}, b.getI8Type());
   Value loaded = vector::LoadOp::create(b, loc, raw, blob, offset);
   if (type == raw)
@@ -84,8 +83,8 @@ SmallVector<Value> DecodeEmitter::unpackCodes(Value offset, int bits) {
         int64_t left = shift;
         Value shifted = words;
         if (right > left)
-          shifted = arith::ShRUIOp::create(
-              b, loc, words, splatInt(i32Vector(), right - left));
+          shifted = arith::ShRUIOp::create(b, loc, words,
+                                           splatInt(i32Vector(), right - left));
         else if (left > right)
           shifted = arith::ShLIOp::create(b, loc, words,
                                           splatInt(i32Vector(), left - right));
@@ -112,11 +111,11 @@ SmallVector<Value> DecodeEmitter::splitCodes(Value codes) {
   for (int64_t q = 0; q < 4; ++q) {
     Value shifted = words;
     if (q)
-      shifted = arith::ShRUIOp::create(b, loc, words,
-                                       splatInt(i32Vector(), 8 * q));
+      shifted =
+          arith::ShRUIOp::create(b, loc, words, splatInt(i32Vector(), 8 * q));
     if (q < 3)
-      shifted = arith::AndIOp::create(b, loc, shifted,
-                                      splatInt(i32Vector(), 255));
+      shifted =
+          arith::AndIOp::create(b, loc, shifted, splatInt(i32Vector(), 255));
     split.push_back(shifted);
   }
   return split;
@@ -139,16 +138,15 @@ Value DecodeEmitter::lookup(Value table, int64_t entries, Value index) {
     if (entries <= 8)
       return low;
     Value high = intrinsic("llvm.x86.avx2.permps", {part(8), index});
-    Value isHigh =
-        arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ugt, index,
-                              splatInt(i32Vector(), 7));
+    Value isHigh = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ugt,
+                                         index, splatInt(i32Vector(), 7));
     return arith::SelectOp::create(b, loc, isHigh, high, low);
   }
   // Gathers read f32 elements relative to the table.
   auto i32Index = i32Vector();
   auto mask = VectorType::get({rows}, b.getI1Type());
-  Value allSet = arith::ConstantOp::create(
-      b, loc, DenseElementsAttr::get(mask, true));
+  Value allSet =
+      arith::ConstantOp::create(b, loc, DenseElementsAttr::get(mask, true));
   Value count = constantIndex(entries);
   Value view = memref::ViewOp::create(
       b, loc, MemRefType::get({ShapedType::kDynamic}, b.getF32Type()), blob,

@@ -9,9 +9,9 @@
 using namespace mlir;
 using namespace mlir::qc;
 
+#include "qc/Dialect/QC/IR/FormatInterface.cpp.inc"
 #include "qc/Dialect/QC/IR/QCDialect.cpp.inc"
 #include "qc/Dialect/QC/IR/QCEnums.cpp.inc"
-#include "qc/Dialect/QC/IR/FormatInterface.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "qc/Dialect/QC/IR/QCAttrs.cpp.inc"
 #define GET_TYPEDEF_CLASSES
@@ -46,9 +46,9 @@ std::shared_ptr<const ::qc::Format> mlir::qc::hostFormat(Attribute format) {
       formatSpelling(llvm::cast<FormatAttrInterface>(format)), error);
 }
 
-FormatAttrInterface mlir::qc::parseFormatAttr(
-    MLIRContext *context, StringRef spelling,
-    function_ref<InFlightDiagnostic()> emitError) {
+FormatAttrInterface
+mlir::qc::parseFormatAttr(MLIRContext *context, StringRef spelling,
+                          function_ref<InFlightDiagnostic()> emitError) {
   // The host parser gives the better message, so it goes first.
   std::string error;
   if (!::qc::parseFormat(spelling, error)) {
@@ -59,9 +59,9 @@ FormatAttrInterface mlir::qc::parseFormatAttr(
       parseAttribute(("#qc." + spelling).str(), context));
 }
 
-LogicalResult
-ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                     StringRef file, int64_t offset, int64_t length) {
+LogicalResult ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   StringRef file, int64_t offset,
+                                   int64_t length) {
   if (file.empty())
     return emitError() << "external component has an empty file name";
   if (offset < 0 || length < 0)

@@ -14,14 +14,13 @@ LogicalResult WeightOp::verify() {
   SmallVector<int64_t> bytes = getWeightType().getComponentBytes();
   if (getComponents().size() != bytes.size())
     return emitOpError() << "has " << getComponents().size()
-                         << " components, expected " << bytes.size()
-                         << " for " << getWeightType();
+                         << " components, expected " << bytes.size() << " for "
+                         << getWeightType();
   for (auto [i, expected] : llvm::enumerate(bytes))
     if (getComponent(i).getLength() != expected)
       return emitOpError() << "component " << i << " has "
-                           << getComponent(i).getLength()
-                           << " bytes, expected " << expected << " for "
-                           << getWeightType();
+                           << getComponent(i).getLength() << " bytes, expected "
+                           << expected << " for " << getWeightType();
   return success();
 }
 

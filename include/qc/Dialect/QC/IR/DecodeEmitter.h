@@ -47,7 +47,8 @@ struct DecodeEmitter {
   SmallVector<Value> unpackCodes(Value offset, int bits);
   /// From vector<4*rows x i8> to 4 x vector<rows x i32>, zero extended.
   SmallVector<Value> splitCodes(Value codes);
-  /// table[index] for an f32 table at byte offset `table`; index vector<rows x i32>.
+  /// table[index] for an f32 table at byte offset `table`; index vector<rows x
+  /// i32>.
   Value lookup(Value table, int64_t entries, Value index);
 };
 

@@ -15,9 +15,9 @@
 #include "qc/Dialect/QC/IR/DecodeEmitter.h"
 #include "qc/Format/Format.h"
 
+#include "qc/Dialect/QC/IR/FormatInterface.h.inc"
 #include "qc/Dialect/QC/IR/QCDialect.h.inc"
 #include "qc/Dialect/QC/IR/QCEnums.h.inc"
-#include "qc/Dialect/QC/IR/FormatInterface.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "qc/Dialect/QC/IR/QCAttrs.h.inc"
 #define GET_TYPEDEF_CLASSES
@@ -29,8 +29,9 @@ namespace mlir::qc {
 /// The format's spelling: the attribute as printed, without "#qc.".
 std::string formatSpelling(FormatAttrInterface format);
 /// The attribute of a spelling; null and a diagnostic at `emitError` if wrong.
-FormatAttrInterface parseFormatAttr(MLIRContext *context, StringRef spelling,
-                                    function_ref<InFlightDiagnostic()> emitError);
+FormatAttrInterface
+parseFormatAttr(MLIRContext *context, StringRef spelling,
+                function_ref<InFlightDiagnostic()> emitError);
 /// Host side by spelling; for the attributes' getHostFormat and verify.
 std::shared_ptr<const ::qc::Format> hostFormat(Attribute format);
 } // namespace mlir::qc
