@@ -17,6 +17,7 @@
 using namespace mlir;
 using namespace mlir::qc;
 using ::qc::makeError;
+using ::qc::quote;
 namespace fs = llvm::sys::fs;
 
 namespace {
@@ -76,11 +77,12 @@ LogicalResult Driver::plan() {
     std::string invalid;
     if (!::qc::parseFormat(job.format->spelling(), invalid))
       return emitError(weight.getLoc())
-             << "cannot quantize '" << weight.getSymName() << "': " << invalid;
+             << "cannot quantize " << quote(weight.getSymName()) << ": "
+             << invalid;
     if (std::optional<std::string> error =
             job.format->check(type.getN(), type.getK()))
       return emitError(weight.getLoc())
-             << "cannot quantize '" << weight.getSymName() << "' to "
+             << "cannot quantize " << quote(weight.getSymName()) << " to "
              << job.format->spelling() << ": " << *error;
     FormatAttrInterface format =
         parseFormatAttr(module.getContext(), job.format->spelling(),
@@ -124,8 +126,8 @@ FailureOr<std::string> Driver::identity() {
       llvm::Expected<std::string> file = fileIdentity(source.getFile());
       if (!file)
         return emitError(weight.getLoc())
-               << "weight '" << weight.getSymName()
-               << "': " << llvm::toString(file.takeError());
+               << "weight " << quote(weight.getSymName()) << ": "
+               << llvm::toString(file.takeError());
       entry->second = *file;
     }
     os << weight.getSymName() << ' ' << weight.getWeightType() << ' '
@@ -149,11 +151,10 @@ llvm::Expected<std::string> Driver::storePath(StringRef key) {
       model = name.getValue();
   SmallString<256> path(options.outputDir);
   if (std::error_code code = fs::make_absolute(path))
-    return makeError("cannot resolve ", ::qc::quote(path), ": ",
-                     code.message());
+    return makeError("cannot resolve ", quote(path), ": ", code.message());
   if (std::error_code code = fs::create_directories(
           path, /*IgnoreExisting=*/true, fs::perms::all_all))
-    return makeError("cannot create folder ", ::qc::quote(path), ": ",
+    return makeError("cannot create folder ", quote(path), ": ",
                      code.message());
   llvm::sys::path::append(path, fileName(model) + "-" +
                                     fileName(method.name()) + "-" + key +
@@ -216,8 +217,8 @@ LogicalResult Driver::process(size_t index, ::qc::Store &store,
   WeightOp weight = job.selected.weight;
   auto fail = [&](llvm::Error error) {
     return emitError(weight.getLoc())
-           << "weight '" << weight.getSymName()
-           << "': " << llvm::toString(std::move(error));
+           << "weight " << quote(weight.getSymName()) << ": "
+           << llvm::toString(std::move(error));
   };
   int64_t size = job.type.getNumElements();
   llvm::Expected<std::optional<double>> previous = store.takeOver(index);

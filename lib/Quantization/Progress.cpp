@@ -1,6 +1,7 @@
 //===- Progress.cpp - One line about a long run ---------------------------===//
 #include "Progress.h"
 
+#include "qc/Frontend/Json.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/Process.h"
 

@@ -34,7 +34,8 @@ bool perplexity(Session &session, const Tokenizer &tokenizer, int32_t bos,
                 std::string &error);
 
 /// Bytes a second that `pool` reads from memory: the best of `repeats` sweeps
-/// over `bytes` bytes: 1 GiB, or half of the available memory if that is less.
+/// each in several patterns over `bytes` bytes: 1 GiB, or half of the available
+/// memory if that is less.
 /// 0 if there is no memory.
 double streamBandwidth(ThreadPool &pool, int64_t repeats, int64_t &bytes);
 
