@@ -51,12 +51,15 @@ mlir::qc::parseFormatAttr(MLIRContext *context, StringRef spelling,
                           function_ref<InFlightDiagnostic()> emitError) {
   // The host parser gives the better message, so it goes first.
   std::string error;
-  if (!::qc::parseFormat(spelling, error)) {
+  std::shared_ptr<const ::qc::Format> host =
+      ::qc::parseFormat(spelling, error);
+  if (!host) {
     emitError() << error;
     return {};
   }
+  // The host takes parameters in any order, the attribute in one.
   return llvm::dyn_cast_or_null<FormatAttrInterface>(
-      parseAttribute(("#qc." + spelling).str(), context));
+      parseAttribute("#qc." + host->spelling(), context));
 }
 
 LogicalResult ExternalAttr::verify(function_ref<InFlightDiagnostic()> emitError,
