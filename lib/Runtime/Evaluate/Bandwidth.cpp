@@ -13,7 +13,7 @@
 
 using namespace qc::rt;
 
-using Vector = long long __attribute__((vector_size(64)));
+using Vector = unsigned long long __attribute__((vector_size(64)));
 static constexpr size_t unroll = 8; ///< vectors a step
 
 // Which way of reading is fastest differs from machine to machine (and from
@@ -39,7 +39,7 @@ __attribute__((always_inline)) static inline uint64_t sum(const Vector *data,
   uint64_t result = 0;
   for (const Vector &vector : partial)
     for (int lane = 0; lane < 8; ++lane)
-      result += static_cast<uint64_t>(vector[lane]);
+      result += vector[lane];
   return result;
 }
 
