@@ -25,6 +25,8 @@ std::unique_ptr<Session> Session::create(const QCModel &model,
             " bytes of activations";
     return nullptr;
   }
+  if (options.hugePages)
+    session->hugePages.begin(weights, static_cast<size_t>(model.weights_bytes));
   session->logits.resize(static_cast<size_t>(model.vocab_size));
   session->pool = ThreadPool::create(options.threads, options.pin, error);
   if (!session->pool)
@@ -62,6 +64,15 @@ void Session::step(QCStepFn fn, std::span<const int32_t> ids, float *out) {
        thread, pool->size(), pool->team());
   });
   used += count;
+  // After single tokens only: a prompt's first answer should not wait.
+  if (count == 1 && !hugePages.isDone()) {
+    int64_t share = (hugePages.piecesPerStep() + pool->size() - 1) /
+                    pool->size();
+    pool->run([&](int64_t) {
+      for (int64_t i = 0; i < share && hugePages.moveOne(); ++i) {
+      }
+    });
+  }
 }
 
 const float *Session::append(std::span<const int32_t> ids, std::string &error) {

@@ -183,18 +183,13 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
         func::CallOp::create(b, matmul, operands);
         b.setInsertionPointToStart(branch.thenBlock());
         Value memory = wrapPointer(b, args[4], unbounded);
-        Value scales = b.view(memory, b.index(tablesAt), b.index(1),
-                              tables->blocks, b.getF32Type());
         Value bytes = memref::ViewOp::create(
-            b, b.bytes(), memory, b.index(tablesAt + 4 * tables->blocks),
-            ValueRange{b.index(tables->blocks * tables->blockBytes())});
+            b, b.bytes(), memory, b.index(tablesAt),
+            ValueRange{b.index(tables->totalBytes())});
         operands.assign({weights, zero});
         operands.append(inputs);
-        operands.append({bytes, scales, zero, b.index(1)});
-        func::CallOp::create(b, tablesKernel(ctx, weight), operands);
-        func::CallOp::create(b, lookupKernel(ctx, weight),
-                             ValueRange{weights, zero, bytes, scales, y, zero,
-                                        rowBlocks});
+        operands.append({bytes, zero, y, zero, b.index(1)});
+        func::CallOp::create(b, lookupKernel(ctx, weight), operands);
         b.setInsertionPointAfter(branch);
       });
 }
@@ -267,7 +262,7 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     emitMatmulTest(ctx, name + "_matmul", kernel.weight, kernel.arithmetic,
                    tables, scratch);
     if (tables)
-      scratch += tables->blocks * (4 + tables->blockBytes());
+      scratch += tables->totalBytes();
     emitDecodeTest(ctx, name + "_decode", kernel.weight);
     NamedAttrList attrs = describe(name, kernel.weight);
     attrs.set("int8", b.getBoolAttr(int8));

@@ -15,6 +15,21 @@ static void forColumns(KernelBuilder &b, Value first, Value last,
   b.loop(full, last, 1, [&](Value column) { body(1, column); });
 }
 
+/// out[0, column] = sum over the first `parts` rows of `partial`.
+static void emitAddPartials(KernelBuilder &b, Value parts, Value partial,
+                            Value out, Value first, Value last) {
+  forColumns(b, first, last, [&](int64_t width, Value column) {
+    Value sum = b.loadVector(width, partial, {b.index(0), column});
+    SmallVector<Value> total = b.loop(
+        b.index(1), parts, 1, sum,
+        [&](Value part, ValueRange carried) -> SmallVector<Value> {
+          return {b.fadd(carried[0],
+                         b.loadVector(width, partial, {part, column}))};
+        });
+    b.storeVector(total[0], out, {b.index(0), column});
+  });
+}
+
 func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
                                     const MatmulSignature &sig) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
@@ -35,10 +50,8 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
   arguments.append(count, idx);
   if (sig.tables) {
     name += "_tables";
-    for (WeightType weight : sig.weights) {
-      TableLayout t = *TableLayout::get(ctx.target, weight, sig.arithmetic);
-      arguments.append({types.bytes(), types.matrix(t.blocks)});
-    }
+    for (WeightType weight : sig.weights)
+      arguments.push_back(types.matrix(weight.getN()));
   }
   if (sig.bias) {
     name += "_bias";
@@ -54,12 +67,9 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
     arguments.push_back(types.matrix(weight.getN()));
   arguments.append({idx, idx});
 
-  SmallVector<func::FuncOp> kernels, lookups;
-  for (WeightType weight : sig.weights) {
+  SmallVector<func::FuncOp> kernels;
+  for (WeightType weight : sig.weights)
     kernels.push_back(matmulKernel(ctx, weight, sig.arithmetic));
-    if (sig.tables)
-      lookups.push_back(lookupKernel(ctx, weight));
-  }
 
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,
@@ -69,8 +79,8 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
         size_t next = 1 + inputs;
         ValueRange offsets = args.slice(next, count);
         next += count;
-        ValueRange tables = args.slice(next, sig.tables ? 2 * count : 0);
-        next += tables.size();
+        ValueRange partials = args.slice(next, sig.tables ? count : 0);
+        next += partials.size();
         ValueRange biases = args.slice(next, sig.bias ? count : 0);
         next += biases.size();
         Value residual = sig.residual ? args[next++] : Value();
@@ -104,10 +114,12 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
             auto branch = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
             OpBuilder::InsertionGuard guard(b);
             b.setInsertionPointToStart(branch.thenBlock());
-            func::CallOp::create(b, lookups[i],
-                                 ValueRange{weights, offsets[i], tables[2 * i],
-                                            tables[2 * i + 1], outs[i],
-                                            own.begin, own.end});
+            TableLayout t =
+                *TableLayout::get(ctx.target, weight, sig.arithmetic);
+            emitAddPartials(b, emitNumParts(b, t, args.back()), partials[i],
+                            outs[i], b.mul(own.begin, weight.getPackedRows()),
+                            b.min(b.mul(own.end, weight.getPackedRows()),
+                                  b.index(weight.getN())));
             b.setInsertionPointToStart(branch.elseBlock());
             func::CallOp::create(b, kernels[i], operands);
           } else {

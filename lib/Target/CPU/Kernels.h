@@ -95,8 +95,11 @@ func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
 /// Rows that look a code up at once: the bytes of a register.
 inline constexpr int64_t tableRows = 64;
 
-/// Tables of partial sums for one token, u8 [blocks][vectors][books][entries].
+/// Tables of partial sums for one token, u8 [vectors][books][entries] a K block.
 struct TableLayout {
+  /// K is split in at most so many parts, and the rows in so many shares.
+  static constexpr int64_t maxParts = 16, maxShares = 4;
+
   AdditiveTables books;
   int64_t vectors = 0; ///< of a K block
   int64_t blocks = 0;
@@ -109,12 +112,18 @@ struct TableLayout {
   int64_t tableBytes() const { return std::max<int64_t>(64, entries()); }
   int64_t blockBytes() const { return vectors * books.books * tableBytes(); }
   int64_t scratchWords() const { return blockBytes(); }
+  /// Bytes of the tables of all threads, which have partBytes() each.
+  int64_t totalBytes() const {
+    return maxShares * (blocks + maxParts) * blockBytes();
+  }
 };
 
-/// One token: (weights, offset, codes, scales, sums, tables memref<?xi8>,
-///  scales of the tables f32 [1, blocks], thread, threads)
-func::FuncOp tablesKernel(KernelContext &ctx, WeightType weight);
-/// (weights, offset, tables, scales of the tables, out, first row block, last)
+/// How many partial outputs lookupKernel() writes.
+Value emitNumParts(KernelBuilder &b, const TableLayout &t, Value threads);
+
+/// One token: (weights, offset, codes, scales, sums, tables memref<?xi8>, byte
+///  offset of the thread's tables, partial outputs f32 [maxParts, N], thread,
+///  threads)
 func::FuncOp lookupKernel(KernelContext &ctx, WeightType weight);
 
 /// One qc.matmul: all its weights in one pass, then its epilogue.
@@ -126,7 +135,7 @@ struct MatmulSignature {
   bool bias = false, residual = false;
   std::optional<GateKind> gate;
 };
-/// (weights, x..., [offset of weight i]..., [tables i, their scales]...,
+/// (weights, x..., [offset of weight i]..., [partial outputs i]...,
 ///  [offset of bias i]..., [residual], [out i]..., thread, threads); with gate a
 ///  second buffer like out follows it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);

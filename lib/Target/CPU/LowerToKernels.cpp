@@ -52,8 +52,8 @@ private:
   LogicalResult lower(Operation *op);
   LogicalResult checkRows(Operation *op, WeightType type);
   LogicalResult lower(MatmulOp op);
-  SmallVector<Value> buildTables(MatmulOp op, const MatmulSignature &sig,
-                                 ValueRange activations);
+  SmallVector<Value> lookUp(MatmulOp op, const MatmulSignature &sig,
+                            ValueRange activations);
   LogicalResult lower(lm::AttentionOp op);
   LogicalResult lower(func::CallOp op);
 
@@ -65,6 +65,7 @@ private:
   /// Calls a kernel with this thread's share and meets the other threads.
   void call(func::FuncOp kernel, SmallVector<Value> operands);
   void barrier();
+  void allocateTables();
 
   KernelContext &ctx;
   func::FuncOp source;
@@ -79,6 +80,11 @@ private:
   DenseMap<Value, Value> outputs;
   SmallVector<Prepared> prepared;
   Value tokens, weights, arena, frame, thread, threads, team;
+  /// Memory for tables of partial sums, and where the thread's own begin: the
+  /// same for all weights, so that they stay in its core's cache.
+  struct {
+    Value memory, offset;
+  } tables;
 };
 
 } // namespace
@@ -175,6 +181,32 @@ Value FunctionLowering::destination(Value tensor) {
   return memory;
 }
 
+void FunctionLowering::allocateTables() {
+  int64_t largest = 0, maxBlocks = 0, maxBytes = 0;
+  source.walk([&](MatmulOp op) {
+    for (Value weight : op.getWeights())
+      if (auto t = TableLayout::get(
+              ctx.target, cast<WeightType>(weight.getType()),
+              op.getArithmetic().value_or(Arithmetic::F32))) {
+        largest = std::max(largest, t->totalBytes());
+        maxBlocks = std::max(maxBlocks, t->blocks);
+        maxBytes = std::max(maxBytes, t->blockBytes());
+      }
+  });
+  if (largest == 0)
+    return;
+  int64_t bytes =
+      TableLayout::maxShares * (maxBlocks + TableLayout::maxParts) * maxBytes;
+  tables.memory = memref::CastOp::create(
+      b, b.bytes(),
+      memref::AllocOp::create(b, MemRefType::get({bytes}, b.getI8Type())));
+  Value parts = b.min(threads, b.index(TableLayout::maxParts));
+  // No weight has more K blocks a part: it has maxBlocks or fewer of them.
+  Value slot =
+      b.div(b.add(b.index(maxBlocks), b.sub(parts, b.index(1))), parts);
+  tables.offset = b.mul(b.mul(slot, maxBytes), thread);
+}
+
 void FunctionLowering::barrier() {
   func::CallOp::create(b, "qc_barrier", TypeRange{}, ValueRange{team});
 }
@@ -225,34 +257,32 @@ LogicalResult FunctionLowering::checkRows(Operation *op, WeightType type) {
                            << "> for this CPU";
 }
 
-/// Tables of each weight for one token; more tokens do without.
-SmallVector<Value> FunctionLowering::buildTables(MatmulOp op,
-                                                 const MatmulSignature &sig,
-                                                 ValueRange activations) {
-  SmallVector<Value> result;
+/// One token: partial outputs of each weight; more tokens do without.
+SmallVector<Value> FunctionLowering::lookUp(MatmulOp op,
+                                            const MatmulSignature &sig,
+                                            ValueRange activations) {
+  SmallVector<Value> partials;
   Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tokens,
                                       b.index(1));
-  for (auto [weight, type] : llvm::zip_equal(op.getWeights(), sig.weights)) {
-    TableLayout t = *TableLayout::get(ctx.target, type, sig.arithmetic);
-    Value tables = memref::CastOp::create(
-        b, b.bytes(),
-        memref::AllocOp::create(b, MemRefType::get({t.blocks * t.blockBytes()},
-                                                   b.getI8Type())));
-    Value scales = memref::CastOp::create(
-        b, b.matrix(t.blocks),
-        memref::AllocOp::create(b, MemRefType::get({1, t.blocks},
-                                                   b.getF32Type())));
-    SmallVector<Value> operands = {weights, buffer(weight)};
-    operands.append(activations.begin(), activations.end());
-    operands.append({tables, scales, thread, threads});
-    b.ifThen(isOne, [&] {
-      func::CallOp::create(b, tablesKernel(ctx, type), operands);
-    });
-    ++calls;
-    result.append({tables, scales});
-  }
-  b.ifThen(isOne, [&] { barrier(); });
-  return result;
+  for (WeightType type : sig.weights)
+    partials.push_back(memref::CastOp::create(
+        b, b.matrix(type.getN()),
+        memref::AllocOp::create(
+            b, MemRefType::get({TableLayout::maxParts, type.getN()},
+                               b.getF32Type()))));
+  b.ifThen(isOne, [&] {
+    for (auto [weight, type, partial] :
+         llvm::zip_equal(op.getWeights(), sig.weights, partials)) {
+      SmallVector<Value> operands = {weights, buffer(weight)};
+      operands.append(activations.begin(), activations.end());
+      operands.append(
+          {tables.memory, tables.offset, partial, thread, threads});
+      func::CallOp::create(b, lookupKernel(ctx, type), operands);
+      ++calls;
+    }
+    barrier();
+  });
+  return partials;
 }
 
 LogicalResult FunctionLowering::lower(MatmulOp op) {
@@ -281,7 +311,7 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   for (Value weight : op.getWeights())
     operands.push_back(buffer(weight));
   if (sig.tables)
-    operands.append(buildTables(op, sig, ArrayRef(operands).slice(
+    operands.append(lookUp(op, sig, ArrayRef(operands).slice(
                                              1, operands.size() - 1 -
                                                     sig.weights.size())));
   for (Value bias : op.getBiases())
@@ -449,6 +479,8 @@ LogicalResult FunctionLowering::run() {
     return source.emitError("cannot lower control flow between operations");
   if (failed(createFunction()))
     return failure();
+  b.setInsertionPointToEnd(&function.front());
+  allocateTables();
   for (Operation &op : source.front()) {
     b.setLoc(op.getLoc());
     b.setInsertionPointToEnd(&function.front());

@@ -14,6 +14,10 @@
 // lanes, `odd` their upper bytes; the sum of the even rows is
 // full - 256 odd (mod 2^16), exact while it is below 2^16.
 //
+// Threads split K: each builds the tables of its own K blocks and multiplies
+// them with all rows; the fused matmul adds the partial outputs up. Tables that
+// one core writes and another reads took three times as long.
+//
 //===----------------------------------------------------------------------===//
 #include "Kernels.h"
 
@@ -113,54 +117,58 @@ static Value emitPartialSums(KernelBuilder &b, const TableLayout &t,
   return b.reduce(vector::CombiningKind::MAXSI, top[0]);
 }
 
-func::FuncOp cpu::tablesKernel(KernelContext &ctx, WeightType weight) {
-  KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
-                      ctx.module.getContext(), ctx.target);
-  TableLayout t = *TableLayout::get(ctx.target, weight, Arithmetic::Int8);
-  auto input = ActivationLayout::get(weight, Arithmetic::Int8);
-  Type idx = types.getIndexType();
-  SmallVector<Type> arguments = {types.bytes(), idx};
-  arguments.append(activationTypes(types, input));
-  arguments.append({types.bytes(), types.matrix(t.blocks), idx, idx});
-  return getOrCreateKernel(
-      ctx.module, "tables_" + weightName(weight), arguments, ctx.target,
-      [&](KernelBuilder &b, ValueRange args) {
-        Value codes = args[2], scales = args[3], tables = args[5],
-              tableScales = args[6];
-        Value entries = b.add(args[1], t.books.entriesOffset);
-        Value step = b.loadVector(4, args[0], b.add(args[1], t.books.stepOffset));
-        step = vector::ExtractOp::create(
-            b, vector::BitCastOp::create(b, b.f32s(1), step), 0);
-        auto words = [&](int64_t n) {
-          return memref::AllocaOp::create(b, MemRefType::get({n}, b.getI32Type()),
-                                          b.getI64IntegerAttr(64));
-        };
-        Value scratch = words(t.scratchWords()), starts = words(t.vectors);
-        ItemRange range = b.partition(b.index(t.blocks), args[7], args[8]);
-        b.loop(range.begin, range.end, 1, [&](Value block) {
-          Value top = emitPartialSums(b, t, args[0], entries, codes,
-                                      b.mul(block, input.paddedBlockK),
-                                      scratch, starts);
-          Value size = arith::SIToFPOp::create(b, b.getF32Type(), top);
-          // With all sums 0 every byte is 128 whatever the factor is.
-          size = b.fmax(size, b.f32(1.0));
-          Value inverse = b.broadcast(16, b.fdiv(b.f32(127.0), size));
-          Value sx = b.load(scales, {b.index(0), block});
-          b.store(b.fmul(b.fmul(sx, step), b.fdiv(size, b.f32(127.0))),
-                  tableScales, {b.index(0), block});
-          Value to = b.mul(block, t.blockBytes());
-          // x + 1.5 * 2^23 has the rounded x in its low bits.
-          Value magic = b.splat(16, 12582912.0 + 128.0);
-          b.loop(b.index(0), b.index(t.blockBytes()), 16, [&](Value i) {
-            Value sum = arith::SIToFPOp::create(
-                b, b.f32s(16), b.loadVector(16, scratch, i));
-            Value bits = vector::BitCastOp::create(b, b.i32s(16),
-                                                   b.fma(sum, inverse, magic));
-            b.storeVector(arith::TruncIOp::create(b, b.i8s(16), bits), tables,
-                          b.add(to, i));
-          });
-        });
-      });
+namespace {
+/// Builds the tables of one K block after the other.
+class TableBuilder {
+public:
+  TableBuilder(KernelBuilder &b, const TableLayout &t,
+               const ActivationLayout &input, Value weights, Value header,
+               ValueRange activations)
+      : b(b), t(t), input(input), weights(weights), activations(activations) {
+    entries = b.add(header, t.books.entriesOffset);
+    step = b.loadVector(4, weights, b.add(header, t.books.stepOffset));
+    step = vector::ExtractOp::create(
+        b, vector::BitCastOp::create(b, b.f32s(1), step), 0);
+    auto words = [&](int64_t n) {
+      return memref::AllocaOp::create(b, MemRefType::get({n}, b.getI32Type()),
+                                      b.getI64IntegerAttr(64));
+    };
+    scratch = words(t.scratchWords());
+    starts = words(t.vectors);
+  }
+
+  /// Writes the tables of `block` to `tables` from `to` on; returns their scale.
+  Value emit(Value block, Value tables, Value to);
+
+private:
+  KernelBuilder &b;
+  const TableLayout &t;
+  const ActivationLayout &input;
+  Value weights, entries, step, scratch, starts;
+  ValueRange activations;
+};
+} // namespace
+
+Value TableBuilder::emit(Value block, Value tables, Value to) {
+  Value top = emitPartialSums(b, t, weights, entries, activations[0],
+                              b.mul(block, input.paddedBlockK), scratch,
+                              starts);
+  Value size = arith::SIToFPOp::create(b, b.getF32Type(), top);
+  // With all sums 0 every byte is 128 whatever the factor is.
+  size = b.fmax(size, b.f32(1.0));
+  Value inverse = b.broadcast(16, b.fdiv(b.f32(127.0), size));
+  // x + 1.5 * 2^23 has the rounded x in its low bits.
+  Value magic = b.splat(16, 12582912.0 + 128.0);
+  b.loop(b.index(0), b.index(t.blockBytes()), 16, [&](Value i) {
+    Value sum = arith::SIToFPOp::create(b, b.f32s(16),
+                                        b.loadVector(16, scratch, i));
+    Value bits = vector::BitCastOp::create(b, b.i32s(16),
+                                           b.fma(sum, inverse, magic));
+    b.storeVector(arith::TruncIOp::create(b, b.i8s(16), bits), tables,
+                  b.add(to, i));
+  });
+  Value sx = b.load(activations[1], {b.index(0), block});
+  return b.fmul(b.fmul(sx, step), b.fdiv(size, b.f32(127.0)));
 }
 
 namespace {
@@ -169,12 +177,13 @@ class LookupEmitter {
 public:
   LookupEmitter(KernelBuilder &b, const TableLayout &t,
                 const ::qc::PackedLayout &layout, Value weights, Value tables,
-                Value tableScales)
+                Value base, Value scales, ItemRange blocks)
       : b(b), t(t), layout(layout), weights(weights), tables(tables),
-        tableScales(tableScales) {}
+        base(base), scales(scales), blocks(blocks) {}
 
-  /// `at` is the byte offset of the first row block; stores to out[0, column).
-  void emit(Value at, int64_t count, Value out, Value column);
+  /// `at` is the byte offset of the first row block; stores to row `part` of
+  /// `out` from `column` on.
+  void emit(Value at, int64_t count, Value out, Value part, Value column);
 
 private:
   Value lookup(ArrayRef<Value> parts, Value codes);
@@ -187,7 +196,8 @@ private:
   KernelBuilder &b;
   const TableLayout &t;
   const ::qc::PackedLayout &layout;
-  Value weights, tables, tableScales;
+  Value weights, tables, base, scales;
+  ItemRange blocks; ///< K blocks whose tables begin at `base`
 };
 } // namespace
 
@@ -221,7 +231,8 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
                halves, b.getI16IntegerAttr(static_cast<int16_t>(value))));
   };
   SmallVector<Value> full(count, splat16(0)), odd(count, splat16(0));
-  Value table = b.mul(index, t.blockBytes());
+  Value table =
+      b.add(base, b.mul(b.sub(index, blocks.begin), t.blockBytes()));
   Value codes = b.add(at, b.mul(index, layout.blockBytes()));
   int64_t lookups = t.vectors * t.books.books;
   for (int64_t i = 0; i < lookups; ++i) {
@@ -237,8 +248,7 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
       odd[r] = b.add(odd[r], arith::ShRUIOp::create(b, found, splat16(8)));
     }
   }
-  Value scale =
-      b.broadcast(16, b.load(tableScales, {b.index(0), index}));
+  Value scale = b.broadcast(16, b.load(scales, index));
   Value offset = arith::ConstantOp::create(
       b, DenseElementsAttr::get(
              b.i32s(16),
@@ -262,12 +272,13 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
   return next;
 }
 
-void LookupEmitter::emit(Value at, int64_t count, Value out, Value column) {
-  Value blocks = b.add(at, layout.rowHeaderBytes);
+void LookupEmitter::emit(Value at, int64_t count, Value out, Value part,
+                         Value column) {
+  Value codes = b.add(at, layout.rowHeaderBytes);
   SmallVector<Value> sums(4 * count, b.splat(16, 0.0));
-  sums = b.loop(b.index(0), b.index(t.blocks), 1, sums,
+  sums = b.loop(blocks.begin, blocks.end, 1, sums,
                 [&](Value index, ValueRange carried) {
-                  return block(blocks, index, count, carried);
+                  return block(codes, index, count, carried);
                 });
   // Back from even and odd rows.
   SmallVector<int64_t> low(16), high(16);
@@ -279,35 +290,64 @@ void LookupEmitter::emit(Value at, int64_t count, Value out, Value column) {
     ArrayRef<Value> own = ArrayRef(sums).slice(4 * r, 4);
     Value ordered[] = {words(low, own[0], own[2]), words(high, own[0], own[2]),
                        words(low, own[1], own[3]), words(high, own[1], own[3])};
-    for (int64_t part = 0; part < 4; ++part) {
-      Value header = b.add(at, r * layout.rowBlockBytes() + 64 * part);
+    for (int64_t i = 0; i < 4; ++i) {
+      Value header = b.add(at, r * layout.rowBlockBytes() + 64 * i);
       Value scale = vector::BitCastOp::create(
           b, b.f32s(16), b.loadVector(64, weights, header));
-      emitStoreRows(b, layout, b.fmul(ordered[part], scale), out, b.index(0),
-                    b.add(column, r * tableRows + 16 * part));
+      emitStoreRows(b, layout, b.fmul(ordered[i], scale), out, part,
+                    b.add(column, r * tableRows + 16 * i));
     }
   }
+}
+
+Value cpu::emitNumParts(KernelBuilder &b, const TableLayout &t, Value threads) {
+  return b.min(threads, b.index(std::min(t.blocks, TableLayout::maxParts)));
 }
 
 func::FuncOp cpu::lookupKernel(KernelContext &ctx, WeightType weight) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   TableLayout t = *TableLayout::get(ctx.target, weight, Arithmetic::Int8);
+  auto input = ActivationLayout::get(weight, Arithmetic::Int8);
   ::qc::PackedLayout layout = weight.getLayout();
   Type idx = types.getIndexType();
+  SmallVector<Type> arguments = {types.bytes(), idx};
+  arguments.append(activationTypes(types, input));
+  arguments.append({types.bytes(), idx, types.matrix(layout.n), idx, idx});
   return getOrCreateKernel(
-      ctx.module, "lookup_" + weightName(weight),
-      {types.bytes(), idx, types.bytes(), types.matrix(t.blocks),
-       types.matrix(layout.n), idx, idx},
-      ctx.target, [&](KernelBuilder &b, ValueRange args) {
-        LookupEmitter emitter(b, t, layout, args[0], args[2], args[3]);
-        auto blocks = [&](Value first, int64_t count) {
-          Value at = b.add(b.add(args[1], layout.headerBytes),
-                           b.mul(first, layout.rowBlockBytes()));
-          emitter.emit(at, count, args[4], b.mul(first, tableRows));
-        };
-        // Row blocks share the tables that are in registers: with fewer, reading
-        // tables from L2 takes longer than reading codes from memory.
-        b.forTiles(args[5], args[6], 8, blocks);
+      ctx.module, "lookup_" + weightName(weight), arguments, ctx.target,
+      [&](KernelBuilder &b, ValueRange args) {
+        Value weights = args[0], header = args[1], tables = args[5],
+              base = args[6], out = args[7], thread = args[8];
+        Value parts = emitNumParts(b, t, args[9]);
+        Value shares = b.min(b.div(args[9], parts),
+                             b.index(TableLayout::maxShares));
+        Value active = arith::CmpIOp::create(
+            b, arith::CmpIPredicate::ult, thread, b.mul(parts, shares));
+        Value scales = memref::AllocaOp::create(
+            b, MemRefType::get({t.blocks}, b.getF32Type()),
+            b.getI64IntegerAttr(64));
+        TableBuilder builder(b, t, input, weights, header,
+                             args.slice(2, 3));
+        b.ifThen(active, [&] {
+          Value part = b.rem(thread, parts);
+          ItemRange blocks = b.partition(b.index(t.blocks), part, parts);
+          b.loop(blocks.begin, blocks.end, 1, [&](Value block) {
+            Value own = b.sub(block, blocks.begin);
+            Value to = b.add(base, b.mul(own, t.blockBytes()));
+            b.store(builder.emit(block, tables, to), scales, block);
+          });
+          LookupEmitter emitter(b, t, layout, weights, tables, base, scales,
+                                blocks);
+          ItemRange rows = b.partition(b.index(layout.numRowBlocks()),
+                                       b.div(thread, parts), shares);
+          // Row blocks share the tables that are in registers: with fewer,
+          // reading tables from L2 takes longer than reading codes from memory.
+          b.forTiles(rows.begin, rows.end, 8, [&](Value first, int64_t count) {
+            Value at = b.add(b.add(header, layout.headerBytes),
+                             b.mul(first, layout.rowBlockBytes()));
+            emitter.emit(at, count, out, part, b.mul(first, tableRows));
+          });
+        });
       });
 }
