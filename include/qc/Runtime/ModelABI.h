@@ -23,6 +23,7 @@ extern "C" {
 #endif
 
 #define QC_ABI_VERSION 1
+#define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
 /// passed to the step function.
@@ -33,8 +34,9 @@ void qc_barrier(void *team);
 /// their keys and values to the KV cache. position + count <= capacity.
 ///   weights   section "weights" of the artefact, 64-byte aligned
 ///   arena     QCModel::arena_bytes of scratch, 64-byte aligned
-///   kv        QCModel::kv_bytes_per_token * capacity bytes, 64-byte aligned,
-///             layout [layer][key, value][kv head][capacity][head dim]
+///   kv        QCModel::kv_bytes_per_token * capacity bytes, 64-byte aligned;
+///             the layout is the generated code's own
+///   capacity  a multiple of QC_CACHE_TILE
 ///   ids       int32 [count], each in [0, vocab_size): the caller checks
 ///   logits    decode, prefill: float [vocab_size] of the last token;
 ///             score: float [count][vocab_size]

@@ -10,7 +10,10 @@ std::unique_ptr<Session> Session::create(const QCModel &model,
   std::unique_ptr<Session> session(
       new Session(model, weights, options.capacity));
   size_t bytes = 0;
-  if (__builtin_mul_overflow(static_cast<size_t>(options.capacity),
+  // Generated code keeps positions in tiles.
+  session->allocated = (options.capacity + QC_CACHE_TILE - 1) / QC_CACHE_TILE *
+                       QC_CACHE_TILE;
+  if (__builtin_mul_overflow(static_cast<size_t>(session->allocated),
                              static_cast<size_t>(model.kv_bytes_per_token),
                              &bytes) ||
       !session->kv.allocate(bytes)) {
@@ -60,7 +63,7 @@ bool Session::stopped(std::string &error) const {
 void Session::step(QCStepFn fn, std::span<const int32_t> ids, float *out) {
   auto count = static_cast<int64_t>(ids.size());
   pool->run([&](int64_t thread) {
-    fn(weights, arena.get(), kv.get(), limit, ids.data(), count, used, out,
+    fn(weights, arena.get(), kv.get(), allocated, ids.data(), count, used, out,
        thread, pool->size(), pool->team());
   });
   used += count;

@@ -220,8 +220,10 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     if (failed(emitStep(ctx, step.name, step.type)))
       return failure();
     auto cache = cast<lm::KVCacheType>(step.type.getInput(2));
-    int64_t bytes = 2 * cache.getElementType().getIntOrFloatBitWidth() / 8;
-    for (int64_t size : cache.getShape())
+    int64_t bytes = 2 * cacheTileElements(cache) *
+                    cache.getElementType().getIntOrFloatBitWidth() / 8 /
+                    cacheTile;
+    for (int64_t size : cache.getShape().drop_back())
       bytes *= size;
     ctx.module->setAttr("qc.kv_bytes_per_token", b.getI64IntegerAttr(bytes));
   }

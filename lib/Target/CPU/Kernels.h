@@ -38,6 +38,11 @@ func::FuncOp lastTokenKernel(KernelContext &ctx, int64_t columns);
 /// act(x) of a vector or scalar of f32.
 Value emitActivation(KernelBuilder &b, GateKind kind, Value x);
 
+/// Positions of a tile of the KV cache; capacities are multiples of it.
+inline constexpr int64_t cacheTile = 16;
+/// Elements of one tile of keys or values of one head.
+int64_t cacheTileElements(lm::KVCacheType cache);
+
 //===-- Positions and attention (AttentionKernels.cpp) --------------------===//
 
 /// (position, out [tokens, dim], thread, threads)

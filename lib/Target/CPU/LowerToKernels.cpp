@@ -456,8 +456,8 @@ LogicalResult FunctionLowering::lower(Operation *op) {
         Cache cache = caches.lookup(layer.getCache());
         auto type = layer.getType();
         // Keys and values of all heads.
-        Value size =
-            b.mul(cache.capacity, 2 * type.getHeads() * type.getHeadDim());
+        Value size = b.mul(b.div(cache.capacity, cacheTile),
+                           2 * type.getHeads() * cacheTileElements(type));
         caches[layer] = {cache.memory,
                          b.add(cache.offset, b.mul(size, layer.getLayer())),
                          cache.capacity};

@@ -97,6 +97,7 @@ private:
   const QCModel &m;
   const void *weights;
   int64_t limit, used = 0;
+  int64_t allocated = 0; ///< positions that the KV cache has room for
   Memory arena, kv;
   std::vector<float> logits, rows;
   std::unique_ptr<ThreadPool> pool;
