@@ -35,7 +35,7 @@ class Graph:
         self.heads, self.kv = c["num_attention_heads"], c["num_key_value_heads"]
         self.dim = c.get("head_dim", c["hidden_size"] // self.heads)
         self.theta = c.get("rope_theta", 10000.0)
-        self.sinks, self.variables = [], []
+        self.sinks = []
 
     def weight(self, name):
         half = op.constant(self.folder[name + ".weight"].astype(np.float16))
@@ -58,7 +58,7 @@ class Graph:
         half = self.dim // 2
         parts = op.variadic_split(x, const(3), const([half, half]))
         minus = op.constant(np.full((1, 1, 1, 1), -1.0, np.float32))
-        turned = op.concat([op.multiply(parts.output(1), minus), parts.output(0)], 3)
+        turned = op.concat([op.multiply(parts.output(1), minus), parts.output(0)], -1)
         return op.add(op.multiply(x, self.cos), op.multiply(turned, self.sin))
 
     def split_heads(self, x, heads):
@@ -80,13 +80,12 @@ class Graph:
         self.sinks.append(op.assign(whole, name))
         if self.heads == self.kv:
             return whole
-        groups = self.heads // self.kv
-        sizes = op.shape_of(whole)
-        part = lambda i: op.gather(sizes, const([i]), const(0))
-        target = op.concat(
-            [part(0), part(1), const([groups]), part(2), part(3)], 0
-        )  # fmt: skip
-        repeated = op.broadcast(op.unsqueeze(whole, const(2)), target)
+        # The fusion of cache and attention asks for this mode of Broadcast.
+        repeated = op.broadcast(
+            op.unsqueeze(whole, const(2)),
+            const([1, 1, self.heads // self.kv, 1, 1]),
+            broadcast_spec="BIDIRECTIONAL",
+        )
         return op.reshape(repeated, const([0, self.heads, -1, self.dim]), True)
 
     def attention(self, x, name, layer):
@@ -138,6 +137,7 @@ class Graph:
             ("beam_idx", [-1], ov.Type.i32),
         ):
             parameter = op.parameter(shape, kind, name)
+            parameter.set_friendly_name(name)
             parameter.output(0).set_names({name})
             inputs.append(parameter)
         ids, mask, position, self.beam = inputs
@@ -191,6 +191,7 @@ def main():
     path = os.path.join(args.out, "openvino_model.xml")
     ov.save_model(model, path, compress_to_fp16=False)
     shutil.copy(os.path.join(args.model, "config.json"), args.out)
+    c = folder.config
     record = {
         "shape": folder.shape(),
         "format": args.format,
@@ -199,6 +200,8 @@ def main():
         "compress_seconds": compressed - imported,
         "seconds": time.monotonic() - begin,
         "bytes": os.path.getsize(path[:-4] + ".bin"),
+        # Only looked up: one row a token. int8 codes, a scale and a zero point.
+        "embedding_bytes": c["vocab_size"] * (c["hidden_size"] + 3),
     }
     with open(os.path.join(args.out, "convert.json"), "w") as file:
         json.dump(record, file, indent=1)
