@@ -139,7 +139,9 @@ def machine():
     cpu = platform.processor()
     try:
         with open("/proc/cpuinfo") as file:
-            names = [l.split(":")[1].strip() for l in file if l.startswith("model name")]
+            names = [
+                l.split(":")[1].strip() for l in file if l.startswith("model name")
+            ]
         cpu = names[0] if names else cpu
     except OSError:
         pass

@@ -96,4 +96,3 @@ class QC(Engine):
             file.write(" ".join(str((i * 7919 + 1) % 30000) for i in range(prompt)))
         return [self.path(key), "--generate-ids", ids, "--tokens", tokens,
                 "--temperature", 0, "--ignore-eos", "--threads", threads]  # fmt: skip
-

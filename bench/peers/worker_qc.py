@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One workload with a model compiled by `qc-compile --emit=shared`.
 
-    worker_qc.py MODEL.so THREADS WORKLOAD_JSON        prints {"rate": tokens/s}
+worker_qc.py MODEL.so THREADS WORKLOAD_JSON        prints {"rate": tokens/s}
 """
 
 import ctypes
