@@ -13,6 +13,8 @@ installed. docs/Performance.md explains the rows.
 """
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import sys
@@ -49,7 +51,7 @@ def find_engines(args):
 
 
 def prepare(engines, formats):
-    """[(engine, format)] in the order of turns, and what is known of each."""
+    """[(engine, format)] and what is known of each."""
     pairs, about = [], {}
     for key in formats:
         for engine in engines:
@@ -90,17 +92,40 @@ def better(rows, key, row):
         best["peak_bytes"] = min(best["peak_bytes"], row["peak_bytes"])
 
 
-def one_turn(engine, key, threads, workloads, processes, results):
-    rows = results.setdefault((engine.name, key, threads), {})
-    for name, row in engine.run(key, threads, workloads).items():
-        better(rows, name, row)
-        log(f"  {engine.name:12} {key:14} {name:24} {row['rate']:8.1f} tokens/s")
-    for name in processes:
-        done = run_process(engine.process_command(key, threads, *PROCESSES[name]))
-        row = {"seconds": done.seconds, "peak_bytes": done.peak_bytes}
-        better(rows, name, {**row, "command": done.command})
-        log(f"  {engine.name:12} {key:14} {name:24} {done.seconds:8.2f} s, "
-            f"{done.peak_bytes / 1e6:.0f} MB")  # fmt: skip
+@contextlib.contextmanager
+def quiet(path):
+    """Holds the lock file alone, so that builds that share it wait."""
+    if not path:
+        yield
+        return
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_row(args, pairs, name, threads, results):
+    """All engines in turns at one row of one format."""
+    for _ in range(args.rounds):
+        for engine, key in pairs:
+            rows = results.setdefault((engine.name, key, threads), {})
+            with quiet(args.lock):
+                if name in PROCESSES:
+                    command = engine.process_command(key, threads, *PROCESSES[name])
+                    done = run_process(command)
+                    row = {
+                        "seconds": done.seconds,
+                        "peak_bytes": done.peak_bytes,
+                        "command": done.command,
+                    }
+                else:
+                    (workload,) = [w for w in WORKLOADS if w.name == name]
+                    row = engine.run(key, threads, [workload])[name]
+            better(rows, name, row)
+    for engine, key in pairs:
+        row = results[engine.name, key, threads][name]
+        unit = "tokens/s" if "rate" in row else "s"
+        runs = ", ".join(f"{value:.2f}" for value in row["runs"])
+        log(f"  {threads} threads, {key}, {name}, {engine.name}: {runs} {unit}")
 
 
 def main():
@@ -120,14 +145,15 @@ def main():
     )
     parser.add_argument("--threads", default=str(len(os.sched_getaffinity(0))))
     parser.add_argument("--rounds", type=int, default=3, help="turns of each engine")
+    parser.add_argument("--lock", help="file to lock while measuring; see flock(1)")
     args = parser.parse_args()
     formats = args.formats.split(",") if args.formats else list(FORMATS)
     if unknown := set(formats) - set(FORMATS):
         parser.error(f"unknown format {unknown.pop()!r}, expected {list(FORMATS)}")
     args.engines = args.engines.split(",") if args.engines else None
     wanted = lambda name: not args.rows or any(r in name for r in args.rows.split(","))
-    workloads = [w for w in WORKLOADS if wanted(w.name)]
-    processes = [name for name in PROCESSES if wanted(name)]
+    rows = [w.name for w in WORKLOADS if wanted(w.name)]
+    rows += [name for name in PROCESSES if wanted(name)]
 
     engines = find_engines(args)
     pairs, about = prepare(engines, formats)
@@ -136,11 +162,11 @@ def main():
     results, peaks, bandwidth = {}, {}, {}
     for threads in map(int, args.threads.split(",")):
         peaks[threads] = machine.kernel_peaks(kernels, threads)
-        for turn in range(args.rounds):
-            log(f"{threads} threads, turn {turn + 1} of {args.rounds}")
-            for engine, key in pairs:
+        for key in formats:
+            turns = [pair for pair in pairs if pair[1] == key]
+            for name in rows:
                 try:
-                    one_turn(engine, key, threads, workloads, processes, results)
+                    run_row(args, turns, name, threads, results)
                 except Mismatch as reason:
                     raise SystemExit(f"refusing to compare: {reason}") from None
         for engine in engines:

@@ -25,7 +25,7 @@ class Workload:
 # Short calls are repeated more often: a stray interrupt is a large part of one.
 WORKLOADS = [
     Workload("decode", "decode", 64),
-    Workload("decode at context 2048", "decode", 32, context=2016),
+    Workload("decode at context 2048", "decode", 32, context=2016, repeat=1),
     Workload("batch 4", "prefill", 4, repeat=8),
     Workload("batch 8", "prefill", 8, repeat=8),
     Workload("batch 16", "prefill", 16, repeat=8),
@@ -160,7 +160,7 @@ class Engine:
             return json.load(file)
 
     def describe(self, key):
-        """{"shape", "format", "bytes": of weights read for one decoded token}"""
+        """{"shape", "spelling", "bytes": of weights read for one decoded token}"""
         raise NotImplementedError
 
     def run(self, key, threads, workloads):

@@ -41,7 +41,7 @@ class LlamaCpp(Engine):
         shape, embedding, size = read_gguf_shape(self.path(key))
         return {
             "shape": shape,
-            "format": self.spelling(key),
+            "spelling": self.spelling(key),
             "bits_per_weight": None,
             "bytes": size - embedding,
         }

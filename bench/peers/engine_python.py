@@ -36,7 +36,7 @@ class PythonEngine(Engine):
             record = json.load(file)
         return {
             "shape": record["shape"],
-            "format": f"{record['format']} g{record['group_size']}",
+            "spelling": f"{record['format']} g{record['group_size']}",
             "bits_per_weight": None,
             "bytes": record["bytes"] - record["embedding_bytes"],
         }

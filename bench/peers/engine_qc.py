@@ -57,7 +57,7 @@ class QC(Engine):
         info = run_process([self.path(key), "--info", "--json"]).json()
         return {
             "shape": Folder(self.model).shape(),
-            "format": self.spelling(key),
+            "spelling": self.spelling(key),
             "bits_per_weight": info.get("bits_per_weight"),
             "bytes": info["bytes_per_token"],
         }

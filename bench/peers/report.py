@@ -67,18 +67,27 @@ def process_table(record, threads):
         "| peak memory, MB | model made in, s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (engine, key), model in sorted(models.items(), key=lambda item: item[0][1]):
+    order = ordered(m["format"] for m in record["models"])
+    for (engine, key), model in sorted(
+        models.items(), key=lambda item: order.index(item[0][1])
+    ):
         rows = results.get((engine, key, threads), {})
-        cold, memory = rows.get("cold start"), rows.get("memory")
-        made = model["prepare"]
-        lines.append(
-            f"| {key} | {engine} | `{model['format']}` | {model['bytes'] / 1e6:.0f} "
-            f"| {model['file_bytes'] / 1e6:.0f} "
-            f"| {cold['seconds']:.2f} " if cold else f"| {key} | {engine} | `{model['format']}` "
-            f"| {model['bytes'] / 1e6:.0f} | {model['file_bytes'] / 1e6:.0f} | "
-        )  # fmt: skip
-        lines[-1] += f"| {memory['peak_bytes'] / 1e6:.0f} " if memory else "| "
-        lines[-1] += f"| {made['seconds']:.1f} |" if made else "| |"
+        cold, memory, made = (
+            rows.get("cold start"),
+            rows.get("memory"),
+            model["prepare"],
+        )
+        cells = [
+            key,
+            engine,
+            f"`{model['spelling']}`",
+            f"{model['bytes'] / 1e6:.0f}",
+            f"{model['file_bytes'] / 1e6:.0f}",
+            f"{cold['seconds']:.2f}" if cold else "",
+            f"{memory['peak_bytes'] / 1e6:.0f}" if memory else "",
+            f"{made['seconds']:.1f}" if made else "",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
@@ -120,7 +129,8 @@ def markdown(record, charts):
         lines += speed_table(record, threads)
         lines += ["", *process_table(record, threads)]
     for chart in charts:
-        lines += ["", f"![{chart}]({os.path.basename(chart)})"]
+        name = os.path.basename(chart)
+        lines += ["", f"![{name}]({name})"]
     lines += ["", "<details><summary>Command lines</summary>", "", "```"]
     lines += [*command_list(record), "```", "", "</details>", ""]
     return "\n".join(lines)
