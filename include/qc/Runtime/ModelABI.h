@@ -55,6 +55,10 @@ typedef struct QCKernel {
   int64_t scratch_bytes; ///< what `matmul` needs for count <= max_tokens
   int32_t int8_activations; ///< 1 when activations are quantized to int8
   int32_t int8_block; ///< k covered by one activation scale, 0 if none
+  /// Table entries rounded to 8 bits in a weight of `matmul`, not of decode_row.
+  int32_t weight_roundings;
+  /// Partial sums rounded to 8 bits in one output of one token, 0 if none.
+  int32_t table_lookups;
   /// y [m, n] = x [m, k] * W^T
   void (*matmul)(const void *weight, const float *x, int64_t m, float *y,
                  void *scratch);

@@ -78,6 +78,26 @@ static std::string testFormat(const QCFormatTest &test) {
   return "";
 }
 
+/// What rounding table entries and partial sums to 8 bits may change in one
+/// output whose largest weight is `top`.
+static double roundedEntries(const QCKernel &kernel, size_t tokens,
+                             const float *x, double top) {
+  double sum = 0;
+  for (int64_t i = 0; i < kernel.k; ++i)
+    sum += std::abs(static_cast<double>(x[i]));
+  double step = top / 127;
+  double result = 0.51 * kernel.weight_roundings * step * sum;
+  if (tokens != 1 || kernel.table_lookups == 0)
+    return result;
+  // Independent roundings of steps of (largest partial sum) / 127 each: six
+  // standard deviations. The largest sum of a vector is not known here; inputs
+  // below 1 and entries below twice the largest weight bound it well enough.
+  auto lookups = static_cast<double>(kernel.table_lookups);
+  double vector = static_cast<double>(kernel.k * kernel.weight_roundings) /
+                  lookups;
+  return result + 6 * std::sqrt(lookups / 12) * 2 * step * std::sqrt(vector);
+}
+
 /// A product with the model's own weights against sums in double.
 static std::string testKernel(const QCModel &model, const QCKernel &kernel,
                               const uint8_t *weights) {
@@ -130,6 +150,7 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
             }
             rounding += 0.51 * largest / 127 * sumWeights;
           }
+        rounding += roundedEntries(kernel, m, x.data() + t * k, top);
         // gamma_k of a sum in f32; zero points add up to 256 steps more.
         double gamma = static_cast<double>(k + 300) * 0x1p-24;
         double bound = gamma * (magnitude + top * static_cast<double>(k)) +

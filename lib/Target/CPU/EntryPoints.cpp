@@ -126,7 +126,9 @@ static LogicalResult emitStep(KernelContext &ctx, StringRef name,
 
 /// void (weight, x, m, y, scratch): the whole product in one thread.
 static void emitMatmulTest(KernelContext &ctx, StringRef name,
-                           WeightType weight, Arithmetic arithmetic) {
+                           WeightType weight, Arithmetic arithmetic,
+                           std::optional<TableLayout> tables,
+                           int64_t tablesAt) {
   MLIRContext *context = ctx.module.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64);
@@ -156,7 +158,7 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
             inputs = {
                 b.view(scratch, codes, m, input.paddedK(), b.getI8Type()),
                 b.view(scratch, zero, m, input.numBlocks(), b.getF32Type()),
-                b.view(scratch, sums, m, input.numBlocks(), b.getF32Type())};
+                b.view(scratch, sums, m, input.numBlocks(), b.getI32Type())};
           } else {
             inputs = {
                 b.view(scratch, zero, m, input.paddedK(), b.getF32Type())};
@@ -166,10 +168,34 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
           operands.append({zero, b.index(1)});
           func::CallOp::create(b, prepare, operands);
         }
+        Value rowBlocks = b.index(weight.getLayout().numRowBlocks());
         SmallVector<Value> operands = {weights, zero};
         operands.append(inputs);
-        operands.append({y, zero, b.index(weight.getLayout().numRowBlocks())});
+        operands.append({y, zero, rowBlocks});
+        if (!tables) {
+          func::CallOp::create(b, matmul, operands);
+          return;
+        }
+        Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, m,
+                                            b.index(1));
+        auto branch = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
+        b.setInsertionPointToStart(branch.elseBlock());
         func::CallOp::create(b, matmul, operands);
+        b.setInsertionPointToStart(branch.thenBlock());
+        Value memory = wrapPointer(b, args[4], unbounded);
+        Value scales = b.view(memory, b.index(tablesAt), b.index(1),
+                              tables->blocks, b.getF32Type());
+        Value bytes = memref::ViewOp::create(
+            b, b.bytes(), memory, b.index(tablesAt + 4 * tables->blocks),
+            ValueRange{b.index(tables->blocks * tables->blockBytes())});
+        operands.assign({weights, zero});
+        operands.append(inputs);
+        operands.append({bytes, scales, zero, b.index(1)});
+        func::CallOp::create(b, tablesKernel(ctx, weight), operands);
+        func::CallOp::create(b, lookupKernel(ctx, weight),
+                             ValueRange{weights, zero, bytes, scales, y, zero,
+                                        rowBlocks});
+        b.setInsertionPointAfter(branch);
       });
 }
 
@@ -228,8 +254,6 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   };
   for (const Kernel &kernel : kernels) {
     std::string name = llvm::formatv("qc_kernel_{0}", list.size());
-    emitMatmulTest(ctx, name + "_matmul", kernel.weight, kernel.arithmetic);
-    emitDecodeTest(ctx, name + "_decode", kernel.weight);
     auto input = ActivationLayout::get(kernel.weight, kernel.arithmetic);
     bool int8 = kernel.arithmetic == Arithmetic::Int8;
     int64_t rowBytes = 0;
@@ -237,13 +261,28 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
       rowBytes = 8 * input.numBlocks() + input.paddedK();
     else if (input.needsPreparation())
       rowBytes = 4 * input.paddedK();
+    int64_t scratch = (rowBytes * maxTokens + 63) / 64 * 64;
+    auto tables =
+        TableLayout::get(ctx.target, kernel.weight, kernel.arithmetic);
+    emitMatmulTest(ctx, name + "_matmul", kernel.weight, kernel.arithmetic,
+                   tables, scratch);
+    if (tables)
+      scratch += tables->blocks * (4 + tables->blockBytes());
+    emitDecodeTest(ctx, name + "_decode", kernel.weight);
     NamedAttrList attrs = describe(name, kernel.weight);
     attrs.set("int8", b.getBoolAttr(int8));
     attrs.set("int8_block", b.getI64IntegerAttr(int8 ? input.blockK : 0));
     attrs.set("offset", b.getI64IntegerAttr(offsetOf(kernel.weight)));
     attrs.set("bytes",
               b.getI64IntegerAttr(kernel.weight.getLayout().totalBytes()));
-    attrs.set("scratch", b.getI64IntegerAttr(rowBytes * maxTokens));
+    attrs.set("scratch", b.getI64IntegerAttr(scratch));
+    int64_t roundings =
+        int8 ? kernel.weight.getFormat().getHostFormat()->int8Roundings() : 0;
+    attrs.set("weight_roundings", b.getI64IntegerAttr(roundings));
+    attrs.set("table_lookups",
+              b.getI64IntegerAttr(tables ? tables->blocks * tables->vectors *
+                                               tables->books.books
+                                         : 0));
     list.push_back(attrs.getDictionary(b.getContext()));
     addFormat(kernel.weight);
   }
@@ -256,8 +295,9 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     std::string name = llvm::formatv("qc_format_{0}_decode", tests.size());
     ::qc::HostWeight weight =
         format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
-    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
-                                ctx.target.lanes);
+    auto type =
+        WeightType::get(b.getContext(), {weight.n, weight.k}, format,
+                        format.getRowsPerBlock(ctx.target.lanes));
     emitDecodeTest(ctx, name, type);
     tests.push_back(describe(name, type).getDictionary(b.getContext()));
   }

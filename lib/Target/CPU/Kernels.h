@@ -74,8 +74,17 @@ struct ActivationLayout {
 
 /// f32: (x, out f32 [tokens, paddedK], thread, threads)
 /// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
-///        sums f32 [tokens, blocks], thread, threads)
+///        sums of codes i32 [tokens, blocks], thread, threads)
 func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
+
+/// Types of what prepareKernel() writes.
+SmallVector<Type> activationTypes(KernelBuilder &b,
+                                  const ActivationLayout &input);
+
+/// Stores the sums of the lanes' rows to columns of `out` from `column` on, as
+/// far as the weight has them.
+void emitStoreRows(KernelBuilder &b, const ::qc::PackedLayout &layout,
+                   Value sums, Value out, Value row, Value column);
 
 /// f32: (weights, offset, x, out, first row block, last row block)
 /// int8: (weights, offset, x, scales, sums, out, first, last)
@@ -83,16 +92,43 @@ func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
 func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
                           Arithmetic arithmetic);
 
+/// Rows that look a code up at once: the bytes of a register.
+inline constexpr int64_t tableRows = 64;
+
+/// Tables of partial sums for one token, u8 [blocks][vectors][books][entries].
+struct TableLayout {
+  AdditiveTables books;
+  int64_t vectors = 0; ///< of a K block
+  int64_t blocks = 0;
+
+  /// None where the CPU or the format has no use for them.
+  static std::optional<TableLayout> get(const TargetFeatures &target,
+                                        WeightType weight,
+                                        Arithmetic arithmetic);
+  int64_t entries() const { return int64_t(1) << books.bits; }
+  int64_t tableBytes() const { return std::max<int64_t>(64, entries()); }
+  int64_t blockBytes() const { return vectors * books.books * tableBytes(); }
+  int64_t scratchWords() const { return blockBytes(); }
+};
+
+/// One token: (weights, offset, codes, scales, sums, tables memref<?xi8>,
+///  scales of the tables f32 [1, blocks], thread, threads)
+func::FuncOp tablesKernel(KernelContext &ctx, WeightType weight);
+/// (weights, offset, tables, scales of the tables, out, first row block, last)
+func::FuncOp lookupKernel(KernelContext &ctx, WeightType weight);
+
 /// One qc.matmul: all its weights in one pass, then its epilogue.
 struct MatmulSignature {
   SmallVector<WeightType> weights;
+  /// One token is multiplied by tables of partial sums.
+  bool tables = false;
   Arithmetic arithmetic = Arithmetic::F32;
   bool bias = false, residual = false;
   std::optional<GateKind> gate;
 };
-/// (weights, x..., [offset of weight i]..., [offset of bias i]..., [residual],
-///  [out i]..., thread, threads); with gate a second buffer like out follows
-///  it.
+/// (weights, x..., [offset of weight i]..., [tables i, their scales]...,
+///  [offset of bias i]..., [residual], [out i]..., thread, threads); with gate a
+///  second buffer like out follows it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// (weights, offset, row, out memref<?xKxf32>, row of out)

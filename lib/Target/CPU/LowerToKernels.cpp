@@ -50,7 +50,10 @@ private:
 
   LogicalResult createFunction();
   LogicalResult lower(Operation *op);
+  LogicalResult checkRows(Operation *op, WeightType type);
   LogicalResult lower(MatmulOp op);
+  SmallVector<Value> buildTables(MatmulOp op, const MatmulSignature &sig,
+                                 ValueRange activations);
   LogicalResult lower(lm::AttentionOp op);
   LogicalResult lower(func::CallOp op);
 
@@ -203,7 +206,7 @@ SmallVector<Value> FunctionLowering::prepare(Value input,
   if (layout.arithmetic == Arithmetic::Int8)
     buffers = {allocate(rows, layout.paddedK(), b.getI8Type()),
                allocate(rows, layout.numBlocks(), b.getF32Type()),
-               allocate(rows, layout.numBlocks(), b.getF32Type())};
+               allocate(rows, layout.numBlocks(), b.getI32Type())};
   else
     buffers = {allocate(rows, layout.paddedK(), b.getF32Type())};
   SmallVector<Value> operands = {x};
@@ -211,6 +214,45 @@ SmallVector<Value> FunctionLowering::prepare(Value input,
   call(prepareKernel(ctx, layout), operands);
   prepared.push_back({input, layout, buffers});
   return buffers;
+}
+
+LogicalResult FunctionLowering::checkRows(Operation *op, WeightType type) {
+  int64_t rows = type.getPackedRows();
+  if (rows > 0 && rows % ctx.target.lanes == 0)
+    return success();
+  return op->emitOpError() << "weight " << type << " must be packed<"
+                           << type.getFormat().getRowsPerBlock(ctx.target.lanes)
+                           << "> for this CPU";
+}
+
+/// Tables of each weight for one token; more tokens do without.
+SmallVector<Value> FunctionLowering::buildTables(MatmulOp op,
+                                                 const MatmulSignature &sig,
+                                                 ValueRange activations) {
+  SmallVector<Value> result;
+  Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tokens,
+                                      b.index(1));
+  for (auto [weight, type] : llvm::zip_equal(op.getWeights(), sig.weights)) {
+    TableLayout t = *TableLayout::get(ctx.target, type, sig.arithmetic);
+    Value tables = memref::CastOp::create(
+        b, b.bytes(),
+        memref::AllocOp::create(b, MemRefType::get({t.blocks * t.blockBytes()},
+                                                   b.getI8Type())));
+    Value scales = memref::CastOp::create(
+        b, b.matrix(t.blocks),
+        memref::AllocOp::create(b, MemRefType::get({1, t.blocks},
+                                                   b.getF32Type())));
+    SmallVector<Value> operands = {weights, buffer(weight)};
+    operands.append(activations.begin(), activations.end());
+    operands.append({tables, scales, thread, threads});
+    b.ifThen(isOne, [&] {
+      func::CallOp::create(b, tablesKernel(ctx, type), operands);
+    });
+    ++calls;
+    result.append({tables, scales});
+  }
+  b.ifThen(isOne, [&] { barrier(); });
+  return result;
 }
 
 LogicalResult FunctionLowering::lower(MatmulOp op) {
@@ -221,12 +263,14 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   sig.gate = op.getGate();
   for (Value weight : op.getWeights()) {
     auto type = cast<WeightType>(weight.getType());
-    if (type.getPackedRows() != ctx.target.lanes)
-      return op.emitOpError() << "weight " << type << " must be packed<"
-                              << ctx.target.lanes << "> for this CPU";
+    if (failed(checkRows(op, type)))
+      return failure();
     sig.weights.push_back(type);
     entries.addWeight(type, sig.arithmetic);
   }
+  sig.tables = llvm::all_of(sig.weights, [&](WeightType type) {
+    return TableLayout::get(ctx.target, type, sig.arithmetic).has_value();
+  });
   auto layout = ActivationLayout::get(sig.weights.front(), sig.arithmetic);
   for (WeightType type : sig.weights)
     if (ActivationLayout::get(type, sig.arithmetic) != layout)
@@ -236,6 +280,10 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   operands.append(prepare(op.getInput(), layout));
   for (Value weight : op.getWeights())
     operands.push_back(buffer(weight));
+  if (sig.tables)
+    operands.append(buildTables(op, sig, ArrayRef(operands).slice(
+                                             1, operands.size() - 1 -
+                                                    sig.weights.size())));
   for (Value bias : op.getBiases())
     operands.push_back(buffer(bias));
   if (sig.residual)
@@ -321,10 +369,8 @@ LogicalResult FunctionLowering::lower(Operation *op) {
       })
       .Case([&](EmbeddingOp embedding) -> LogicalResult {
         WeightType type = embedding.getWeight().getType();
-        if (type.getPackedRows() != ctx.target.lanes)
-          return embedding.emitOpError()
-                 << "weight " << type << " must be packed<" << ctx.target.lanes
-                 << "> for this CPU";
+        if (failed(checkRows(embedding, type)))
+          return failure();
         entries.addDecode(type);
         call(embeddingKernel(ctx, type), {buffer(embedding.getIds()), weights,
                                           buffer(embedding.getWeight()),

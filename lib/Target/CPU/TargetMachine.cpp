@@ -111,6 +111,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
         has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
+    cpu.vectors.vbmi = cpu.vectors.avx512 && has("avx512vbmi");
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }
   return cpu;
