@@ -62,7 +62,7 @@ def kernel_peaks(binary, threads):
     import json
 
     done = subprocess.run(
-        [binary, f"--benchmark_filter=^peak/.*threads:{threads}$",
+        [binary, f"--benchmark_filter=^peak/.*threads:{threads}(/|$)",
          "--benchmark_format=json"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
