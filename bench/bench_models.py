@@ -50,7 +50,18 @@ def find_engines(args):
     return engines
 
 
-def prepare(engines, formats):
+@contextlib.contextmanager
+def quiet(path):
+    """Holds the lock file alone, so that builds that share it wait."""
+    if not path:
+        yield
+        return
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def prepare(args, engines, formats):
     """[(engine, format)] and what is known of each."""
     pairs, about = [], {}
     for key in formats:
@@ -59,7 +70,8 @@ def prepare(engines, formats):
                 continue
             log(f"{engine.name}: model of {key}")
             try:
-                prepared = engine.prepare(key)
+                with quiet(args.lock):
+                    prepared = engine.prepare(key)
             except (Absent, RuntimeError) as reason:
                 log(f"{engine.name}: {key} skipped: {reason}")
                 continue
@@ -90,17 +102,6 @@ def better(rows, key, row):
     if "seconds" in row:
         best["seconds"] = min(best["seconds"], row["seconds"])
         best["peak_bytes"] = min(best["peak_bytes"], row["peak_bytes"])
-
-
-@contextlib.contextmanager
-def quiet(path):
-    """Holds the lock file alone, so that builds that share it wait."""
-    if not path:
-        yield
-        return
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def run_row(args, pairs, name, threads, results):
@@ -156,7 +157,7 @@ def main():
     rows += [name for name in PROCESSES if wanted(name)]
 
     engines = find_engines(args)
-    pairs, about = prepare(engines, formats)
+    pairs, about = prepare(args, engines, formats)
     build = args.build or os.path.join(HERE, "..", "build", "release")
     kernels = os.path.join(build, "bin", "qc-bench-kernels")
     results, peaks, bandwidth = {}, {}, {}

@@ -5,6 +5,7 @@
 #include "qc/Format/Format.h"
 
 #include <benchmark/benchmark.h>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -130,6 +131,11 @@ struct Operands {
 using Product = std::function<void(const uint8_t *, Operands &, int64_t)>;
 } // namespace
 
+using Clock = std::chrono::steady_clock;
+static double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
 /// Each thread goes through copies of its own, as threads of a model do through
 /// rows of their own.
 static void timeProduct(benchmark::State &state, const Weight &weight,
@@ -139,19 +145,21 @@ static void timeProduct(benchmark::State &state, const Weight &weight,
   int64_t threads = state.threads();
   int64_t own = weight.copies / threads, first = own * state.thread_index();
   int64_t i = 0;
+  auto begin = Clock::now();
   for (auto _ : state) {
     product(weight.copy(first + i), operands, m);
     benchmark::ClobberMemory();
     i = (i + 1) % own;
   }
+  double seconds = since(begin);
   using benchmark::Counter;
   auto count = static_cast<double>(state.iterations());
   double bytes = count * static_cast<double>(weight.layout.totalBytes());
   double ops = count * 2 * static_cast<double>(m * n * k);
   state.counters["bytes"] = Counter(bytes, Counter::kIsRate);
   state.counters["ops"] = Counter(ops, Counter::kIsRate);
-  double share = (m == 1 ? bytes : ops) / yardstick;
-  state.counters["share"] = Counter(share, Counter::kIsRate);
+  // Counters of several threads are added.
+  state.counters["share"] = (m == 1 ? bytes : ops) / seconds / yardstick;
 }
 
 namespace {
@@ -181,9 +189,11 @@ static int64_t jitScratch(const KernelJIT &kernel, int64_t m) {
 static void useGenerated(const std::string &spelling, bool int8,
                          const std::string &cpu, int64_t m, int64_t threads) {
   current = Run();
+  // Warnings of the pipeline land in `error`, too.
   const KernelJIT *kernel = kernelOf(spelling, int8, cpu, current.error);
   if (!kernel)
     return;
+  current.error.clear();
   current.weight = &weightOf(spelling, kernel->rows);
   current.scratchBytes = jitScratch(*kernel, m);
   current.product = [kernel](const uint8_t *weight, Operands &o, int64_t m) {
@@ -192,36 +202,77 @@ static void useGenerated(const std::string &spelling, bool int8,
   setYardstick(m, threads);
 }
 
-/// Refuses a twin whose results are not those of the generated kernel.
-static void useTwin(const std::string &spelling, bench::TwinFn twin,
-                    int64_t rows, const std::string &cpu, int64_t m,
-                    int64_t threads) {
-  useGenerated(spelling, true, cpu, m, threads);
-  if (!current.weight)
-    return;
-  const Weight *weight = current.weight;
-  if (weight->layout.rows != rows || weight->layout.blockK != 128) {
-    current.error = "the twin is written for another packed layout";
-    return;
-  }
-  Operands expected(m, current.scratchBytes);
-  current.product(weight->copy(0), expected, m);
-  current.scratchBytes = bench::Activations::scratchBytes(weight->layout, m);
-  current.product = [weight, twin](const uint8_t *blob, Operands &o,
-                                   int64_t m) {
-    twin(weight->layout, blob, o.x.data(), m, o.y.data(), o.scratch.data());
-  };
-  Operands got(m, current.scratchBytes);
-  current.product(weight->copy(0), got, m);
+namespace {
+struct Twin {
+  const char *name, *spelling, *cpu;
+  bench::TwinFn function;
+  int64_t rows, m;
+};
+} // namespace
+
+/// Why the twin's results are not those of the generated kernel; empty if they
+/// are, up to the order of f32 sums.
+static std::string compare(const Operands &expected, const Operands &got) {
   double top = 0, worst = 0;
   for (size_t i = 0; i < got.y.size(); ++i) {
     top = std::max<double>(top, std::abs(expected.y[i]));
     worst = std::max<double>(worst, std::abs(expected.y[i] - got.y[i]));
   }
-  // Only the order of f32 sums may differ.
-  if (!(worst <= 1e-5 * top))
-    current.error = "the twin's results differ by " + std::to_string(worst) +
-                    " of " + std::to_string(top);
+  if (worst <= 1e-5 * top)
+    return "";
+  return "the twin's results differ by " + std::to_string(worst) + " of " +
+         std::to_string(top);
+}
+
+/// Both in turns over the same copies, the shortest time of each: `ratio` is
+/// the generated kernel's speed as a share of the hand-written one's.
+static void runTwin(benchmark::State &state, Twin twin) {
+  std::string error;
+  const KernelJIT *kernel = kernelOf(twin.spelling, true, twin.cpu, error);
+  if (!kernel) {
+    state.SkipWithError(error.c_str());
+    return;
+  }
+  const Weight &weight = weightOf(twin.spelling, kernel->rows);
+  const PackedLayout &layout = weight.layout;
+  if (layout.rows != twin.rows || layout.blockK != 128) {
+    state.SkipWithError("the twin is written for another packed layout");
+    return;
+  }
+  int64_t m = twin.m;
+  Operands a(m, jitScratch(*kernel, m));
+  Operands b(m, bench::Activations::scratchBytes(layout, m));
+  auto generated = [&](const uint8_t *w) {
+    kernel->matmul(w, a.x.data(), m, a.y.data(), a.scratch.data());
+  };
+  auto byHand = [&](const uint8_t *w) {
+    twin.function(layout, w, b.x.data(), m, b.y.data(), b.scratch.data());
+  };
+  generated(weight.copy(0));
+  byHand(weight.copy(0));
+  if (std::string why = compare(a, b); !why.empty()) {
+    state.SkipWithError(why.c_str());
+    return;
+  }
+  // A few milliseconds a turn: shorter than most disturbances.
+  int64_t calls = m == 1 ? 8 : 1, at = 0;
+  auto turn = [&](auto &run) {
+    auto begin = Clock::now();
+    for (int64_t i = 0; i < calls; ++i)
+      run(weight.copy(at = (at + 1) % weight.copies));
+    return since(begin) / static_cast<double>(calls);
+  };
+  double first = 1e9, second = 1e9;
+  for (auto _ : state) {
+    first = std::min(first, turn(generated));
+    second = std::min(second, turn(byHand));
+  }
+  double ops = 2 * static_cast<double>(m * n * k);
+  state.counters["generated_us"] = first * 1e6;
+  state.counters["by_hand_us"] = second * 1e6;
+  state.counters["generated_ops"] = ops / first;
+  state.counters["by_hand_ops"] = ops / second;
+  state.counters["ratio"] = second / first;
 }
 
 static void runCurrent(benchmark::State &state, int64_t m) {
@@ -262,30 +313,17 @@ void bench::registerMatmuls() {
         add(kind + f.name + "/m:" + std::to_string(m), m, threads,
             [=] { useGenerated(f.spelling, f.int8, "native", m, threads); });
       }
-    struct Pair {
-      const char *name, *spelling, *cpu;
-      TwinFn twin;
-      int64_t rows, m;
-      bool runs;
-    };
-    bool vnni = __builtin_cpu_supports("avx512vnni");
-    const char *int4 = formats[2].spelling, *int8 = formats[1].spelling;
-    const Pair pairs[] = {
-        {"gemv_int4/avx512vnni", int4, "x86-64-v4-vnni", gemvInt4AVX512, 16, 1,
-         vnni},
-        {"gemm_int8/avx512vnni", int8, "x86-64-v4-vnni", gemmInt8AVX512, 16,
-         128, vnni},
-        {"gemv_int4/avx2", int4, "x86-64-v3", gemvInt4AVX2, 8, 1, true},
-        {"gemm_int8/avx2", int8, "x86-64-v3", gemmInt8AVX2, 8, 128, true},
-    };
-    for (const Pair &p : pairs) {
-      if (!p.runs)
-        continue;
-      std::string name = std::string("twin/") + p.name;
-      add(name + "/generated", p.m, threads,
-          [=] { useGenerated(p.spelling, true, p.cpu, p.m, threads); });
-      add(name + "/by_hand", p.m, threads,
-          [=] { useTwin(p.spelling, p.twin, p.rows, p.cpu, p.m, threads); });
-    }
   }
+  const char *int4 = formats[2].spelling, *int8 = formats[1].spelling;
+  const Twin twins[] = {
+      {"twin/gemv_int4/avx512vnni", int4, "x86-64-v4-vnni", gemvInt4AVX512, 16,
+       1},
+      {"twin/gemm_int8/avx512vnni", int8, "x86-64-v4-vnni", gemmInt8AVX512, 16,
+       128},
+      {"twin/gemv_int4/avx2", int4, "x86-64-v3", gemvInt4AVX2, 8, 1},
+      {"twin/gemm_int8/avx2", int8, "x86-64-v3", gemmInt8AVX2, 8, 128},
+  };
+  for (const Twin &twin : twins)
+    if (twin.rows == 8 || __builtin_cpu_supports("avx512vnni"))
+      benchmark::RegisterBenchmark(twin.name, runTwin, twin);
 }
