@@ -129,6 +129,26 @@ def run_row(args, pairs, name, threads, results):
         log(f"  {threads} threads, {key}, {name}, {engine.name}: {runs} {unit}")
 
 
+def make_record(args, engines, about, peaks, bandwidth, results):
+    return {
+        "machine": machine.describe(),
+        "command": sys.argv,
+        "rounds": args.rounds,
+        "shape": next(iter(about.values()))["shape"],
+        "versions": {e.name: e.version() for e in engines},
+        "peaks": {
+            t: {"stream_bytes": bandwidth.get(t) or None, **peaks[t]} for t in peaks
+        },
+        "models": [
+            {"engine": e, "format": f, **values} for (e, f), values in about.items()
+        ],
+        "results": [
+            {"engine": e, "format": f, "threads": t, "rows": rows}
+            for (e, f, t), rows in results.items()
+        ],
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -170,27 +190,13 @@ def main():
                     run_row(args, turns, name, threads, results)
                 except Mismatch as reason:
                     raise SystemExit(f"refusing to compare: {reason}") from None
-        for engine in engines:
-            found = getattr(engine, "bandwidth", {}).get(threads, 0)
-            bandwidth[threads] = max(found, bandwidth.get(threads, 0))
-    record = {
-        "machine": machine.describe(),
-        "command": sys.argv,
-        "rounds": args.rounds,
-        "shape": next(iter(about.values()))["shape"],
-        "versions": {e.name: e.version() for e in engines},
-        "peaks": {
-            t: {"stream_bytes": bandwidth.get(t) or None, **peaks[t]} for t in peaks
-        },
-        "models": [
-            {"engine": e, "format": f, **values} for (e, f), values in about.items()
-        ],
-        "results": [
-            {"engine": e, "format": f, "threads": t, "rows": rows}
-            for (e, f, t), rows in results.items()
-        ],
-    }
-    report.write(record, args.output)
+            for engine in engines:
+                found = getattr(engine, "bandwidth", {}).get(threads, 0)
+                bandwidth[threads] = max(found, bandwidth.get(threads, 0))
+            # After each format: a long run that is stopped leaves what it has.
+            record = make_record(args, engines, about, peaks, bandwidth, results)
+            report.write(record, args.output)
+    print(report.summary(args.output))
 
 
 if __name__ == "__main__":

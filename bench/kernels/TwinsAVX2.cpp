@@ -82,7 +82,6 @@ void bench::gemvInt4AVX2(const PackedLayout &layout, const uint8_t *weight,
       for (int outer = 0; outer < 4; ++outer) {
         __m256i pairs = _mm256_setzero_si256();
         for (int c = 0; c < 4; ++c, at += 32, codes += 8) {
-          _mm_prefetch(reinterpret_cast<const char *>(at) + 2048, _MM_HINT_T0);
           __m256i both = load(at);
           __m256i lo = _mm256_and_si256(both, low);
           __m256i hi = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);

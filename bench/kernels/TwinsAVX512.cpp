@@ -42,38 +42,41 @@ static __m512 loadScales(const uint8_t *at) {
       _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at)));
 }
 
+/// One K block of one row block: total + scale * (sum c a - 8 sum a).
+static __m512 blockInt4(const uint8_t *at, const PackedLayout &layout,
+                        const Activations &a, int64_t b, __m512 total) {
+  const __m512i low = _mm512_set1_epi8(15);
+  __m512 scale = _mm512_mul_ps(loadScales(at), _mm512_set1_ps(a.scales[b]));
+  at += layout.blockParamBytes;
+  const int8_t *codes = a.codes + 128 * b;
+  __m512i sums[4] = {};
+  for (int c = 0; c < 16; ++c, at += 64, codes += 8) {
+    __m512i both = _mm512_loadu_si512(at);
+    __m512i lo = _mm512_and_si512(both, low);
+    __m512i hi = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    int s = c % 2 * 2;
+    sums[s] = _mm512_dpbusd_epi32(sums[s], lo, four(codes));
+    sums[s + 1] = _mm512_dpbusd_epi32(sums[s + 1], hi, four(codes + 4));
+  }
+  __m512i sum = _mm512_add_epi32(_mm512_add_epi32(sums[0], sums[1]),
+                                 _mm512_add_epi32(sums[2], sums[3]));
+  __m512 shifted =
+      _mm512_sub_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(8 * a.sums[b]));
+  return _mm512_fmadd_ps(shifted, scale, total);
+}
+
 void bench::gemvInt4AVX512(const PackedLayout &layout, const uint8_t *weight,
                            const float *x, int64_t, float *y, void *scratch) {
   Activations a = Activations::in(scratch, layout, 1);
   quantize(layout, x, 1, a);
-  const __m512i low = _mm512_set1_epi8(15);
-  int64_t blocks = layout.numBlocks();
-  for (int64_t r = 0; r < layout.numRowBlocks(); ++r) {
-    const uint8_t *at =
-        weight + layout.headerBytes + r * layout.rowBlockBytes();
+  int64_t rows = layout.numRowBlocks(), stride = layout.rowBlockBytes();
+  const uint8_t *at = weight + layout.headerBytes;
+  // Row blocks are read one after the other, as they lie: one stream, which the
+  // hardware prefetches; software prefetch made it slower.
+  for (int64_t r = 0; r < rows; ++r, at += stride) {
     __m512 total = _mm512_setzero_ps();
-    for (int64_t b = 0; b < blocks; ++b) {
-      __m512 scale = _mm512_mul_ps(loadScales(at), _mm512_set1_ps(a.scales[b]));
-      at += layout.blockParamBytes;
-      const int8_t *codes = a.codes + 128 * b;
-      __m512i sums[4] = {};
-      for (int c = 0; c < 16; ++c, at += 64, codes += 8) {
-        // Far enough that a line has arrived, into the near cache.
-        _mm_prefetch(reinterpret_cast<const char *>(at) + 4096, _MM_HINT_T0);
-        __m512i both = _mm512_loadu_si512(at);
-        __m512i lo = _mm512_and_si512(both, low);
-        __m512i hi = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-        int s = c % 2 * 2;
-        sums[s] = _mm512_dpbusd_epi32(sums[s], lo, four(codes));
-        sums[s + 1] = _mm512_dpbusd_epi32(sums[s + 1], hi, four(codes + 4));
-      }
-      __m512i sum = _mm512_add_epi32(_mm512_add_epi32(sums[0], sums[1]),
-                                     _mm512_add_epi32(sums[2], sums[3]));
-      // sum c a - 8 sum a
-      __m512 shifted =
-          _mm512_sub_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(8 * a.sums[b]));
-      total = _mm512_fmadd_ps(shifted, scale, total);
-    }
+    for (int64_t b = 0; b < layout.numBlocks(); ++b)
+      total = blockInt4(at + b * layout.blockBytes(), layout, a, b, total);
     _mm512_storeu_ps(y + 16 * r, total);
   }
 }

@@ -155,10 +155,16 @@ def write(record, output):
     text = markdown(record, names)
     with open(output + ".md", "w") as file:
         file.write(text)
-    print(text.partition("<details>")[0])
+
+
+def summary(output):
+    """The tables without the command lines."""
+    with open(output + ".md") as file:
+        return file.read().partition("<details>")[0]
 
 
 if __name__ == "__main__":
     path = sys.argv[1]
     with open(path) as source:
         write(json.load(source), path.removesuffix(".json"))
+    print(summary(path.removesuffix(".json")))
