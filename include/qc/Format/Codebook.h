@@ -21,11 +21,11 @@ namespace qc {
 ///   codebooks entry [M, 2^B, g]
 ///   scales    scale [n]
 ///
-/// Packed: the header is all codebooks in f32, then, if g is a multiple of 4, all
-/// codebooks in steps of max |entry| / 127 plus 128 as u8, then that step in f32;
-/// the row header is the scales of the rows in f32; K blocks of about 128 inputs
-/// have no parameters. A chunk is one vector of inputs: for each book the codes
-/// of the rows.
+/// Packed: the header is all codebooks in f32, then, if g is a multiple of 4,
+/// all codebooks in steps of max |entry| / 127 plus 128 as u8, then that step
+/// in f32; the row header is the scales of the rows in f32; K blocks of about
+/// 128 inputs have no parameters. A chunk is one vector of inputs: for each
+/// book the codes of the rows.
 class CodebookFormat final : public Format {
 public:
   const int books, bits;

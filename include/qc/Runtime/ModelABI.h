@@ -48,16 +48,17 @@ typedef void (*QCStepFn)(const void *weights, void *arena, void *kv,
 /// One generated matmul kernel, exposed for --self-test. Both functions are
 /// single threaded and take raw pointers.
 typedef struct QCKernel {
-  const char *name;   ///< symbol of the kernel in the object file
-  const char *format; ///< textual format, readable by qc::parseFormat()
-  int64_t n, k;       ///< weight is [n, k]: n outputs, k inputs
-  int64_t rows;       ///< rows interleaved in the packed layout
+  const char *name;      ///< symbol of the kernel in the object file
+  const char *format;    ///< textual format, readable by qc::parseFormat()
+  int64_t n, k;          ///< weight is [n, k]: n outputs, k inputs
+  int64_t rows;          ///< rows interleaved in the packed layout
   int64_t weight_offset; ///< of one weight of this kind in section "weights"
   int64_t weight_bytes;
-  int64_t scratch_bytes; ///< what `matmul` needs for count <= max_tokens
+  int64_t scratch_bytes;    ///< what `matmul` needs for count <= max_tokens
   int32_t int8_activations; ///< 1 when activations are quantized to int8
-  int32_t int8_block; ///< k covered by one activation scale, 0 if none
-  /// Table entries rounded to 8 bits in a weight of `matmul`, not of decode_row.
+  int32_t int8_block;       ///< k covered by one activation scale, 0 if none
+  /// Table entries rounded to 8 bits in a weight of `matmul`, not of
+  /// decode_row.
   int32_t weight_roundings;
   /// Partial sums rounded to 8 bits in one output of one token, 0 if none.
   int32_t table_lookups;
@@ -108,9 +109,10 @@ extern const QCModel qc_model;
 // Every section starts at a multiple of 4096. The trailer is the last
 // sizeof(QCTrailer) bytes of the file. Little endian.
 //
-// Sections: "weights" (raw), "metadata" (JSON object, see docs/ModelABI.md) and,
-// if the model has a tokenizer, "tokenizer" (its file, whole: tokenizer.json or
-// tokenizer.model; which one, `metadata.tokenizer.kind` says).
+// Sections: "weights" (raw), "metadata" (JSON object, see docs/ModelABI.md)
+// and, if the model has a tokenizer, "tokenizer" (its file, whole:
+// tokenizer.json or tokenizer.model; which one, `metadata.tokenizer.kind`
+// says).
 
 #define QC_TRAILER_MAGIC "QCPAYLD1"
 

@@ -15,7 +15,8 @@ struct ByteTable {
   std::vector<uint8_t> codes;
   float step = 0;
 
-  template <typename Entry> ByteTable(int64_t count, Entry entry) {
+  template <typename Entry>
+  ByteTable(int64_t count, Entry entry) {
     float top = 0;
     for (int64_t i = 0; i < count; ++i)
       top = std::max(top, std::abs(entry(i)));

@@ -105,7 +105,8 @@ PackedLayout CodebookFormat::packedLayout(int64_t n, int64_t k,
   layout.headerBytes =
       hasByteEntries() ? stepOffset() + 64 : byteEntriesOffset();
   layout.rowHeaderBytes = rows * 4;
-  // Kernels quantize activations, and tables of partial sums, a block at a time.
+  // Kernels quantize activations, and tables of partial sums, a block at a
+  // time.
   layout.blockK = std::min(k, vector * std::max<int64_t>(1, 128 / vector));
   layout.paddedBlockK = numVectors(layout.blockK) * vector;
   layout.chunkK = vector;

@@ -1,7 +1,8 @@
 //===- CodebookAttr.cpp - #qc.codebook in the IR --------------------------===//
 //
-// Header of a packed weight: all codebooks in f32 and in 8 bits. Row header: scales in f32.
-// A chunk is one vector of inputs: for each book the codes of the rows.
+// Header of a packed weight: all codebooks in f32 and in 8 bits. Row header:
+// scales in f32. A chunk is one vector of inputs: for each book the codes of
+// the rows.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -59,8 +60,7 @@ std::optional<AdditiveTables> CodebookFormatAttr::getAdditiveTables() const {
 SmallVector<Value> CodebookFormatAttr::emitRowParams(DecodeEmitter &e,
                                                      Value header,
                                                      Value rowHeader) const {
-  SmallVector<Value> params = {header,
-                               e.loadRows(rowHeader, e.b.getF32Type())};
+  SmallVector<Value> params = {header, e.loadRows(rowHeader, e.b.getF32Type())};
   if (getIntegerBits()) {
     Value step = e.load(e.add(header, layoutOf(*this)->stepOffset()),
                         VectorType::get({1}, e.b.getF32Type()));
@@ -103,9 +103,8 @@ SmallVector<Value> CodebookFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
 
 /// Entries are fetched whole, 4 or 8 bytes at a time, by scalar loads: gathers
 /// of 4 bytes take longer on every CPU tried.
-SmallVector<Value>
-CodebookFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
-                              ValueRange rowParams) const {
+SmallVector<Value> CodebookFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
+                                                 ValueRange rowParams) const {
   OpBuilder &b = e.b;
   Location loc = e.loc;
   Type codeType = b.getIntegerType(getBits() <= 8 ? 8 : 16);

@@ -1,11 +1,11 @@
 //===- LUT.cpp - Codes into a table, scaled group by group ----------------===//
 #include "qc/Format/LUT.h"
 
-#include "qc/Format/Codes.h"
 #include "../Base/ByteTable.h"
 #include "../Base/GroupCodes.h"
 #include "../Base/ScalePatterns.h"
 #include "../Base/Spelling.h"
+#include "qc/Format/Codes.h"
 #include "qc/Format/Elements.h"
 
 #include <cmath>

@@ -1,7 +1,7 @@
 //===- LUTAttr.cpp - #qc.lut in the IR ------------------------------------===//
 //
-// Header of a packed weight: the table in f32 and in 8 bits. Block parameters: the scales of
-// the rows, f32 when they were double quantized.
+// Header of a packed weight: the table in f32 and in 8 bits. Block parameters:
+// the scales of the rows, f32 when they were double quantized.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -125,8 +125,7 @@ int LUTFormatAttr::getIntegerBits() const { return 8; }
 SmallVector<Value> LUTFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
                                             ValueRange rowParams) const {
   Value table = e.add(rowParams[0], layoutOf(*this)->byteTableOffset());
-  SmallVector<Value> codes =
-      e.unpackCodes(chunk, static_cast<int>(getBits()));
+  SmallVector<Value> codes = e.unpackCodes(chunk, static_cast<int>(getBits()));
   for (Value &code : codes)
     code = e.lookupBytes(table, static_cast<int>(getBits()), code);
   return codes;

@@ -11,8 +11,8 @@ std::unique_ptr<Session> Session::create(const QCModel &model,
       new Session(model, weights, options.capacity));
   size_t bytes = 0;
   // Generated code keeps positions in tiles.
-  session->allocated = (options.capacity + QC_CACHE_TILE - 1) / QC_CACHE_TILE *
-                       QC_CACHE_TILE;
+  session->allocated =
+      (options.capacity + QC_CACHE_TILE - 1) / QC_CACHE_TILE * QC_CACHE_TILE;
   if (__builtin_mul_overflow(static_cast<size_t>(session->allocated),
                              static_cast<size_t>(model.kv_bytes_per_token),
                              &bytes) ||
@@ -69,8 +69,8 @@ void Session::step(QCStepFn fn, std::span<const int32_t> ids, float *out) {
   used += count;
   // After single tokens only: a prompt's first answer should not wait.
   if (count == 1 && !hugePages.isDone()) {
-    int64_t share = (hugePages.piecesPerStep() + pool->size() - 1) /
-                    pool->size();
+    int64_t share =
+        (hugePages.piecesPerStep() + pool->size() - 1) / pool->size();
     pool->run([&](int64_t) {
       for (int64_t i = 0; i < share && hugePages.moveOne(); ++i) {
       }

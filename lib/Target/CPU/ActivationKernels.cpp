@@ -118,4 +118,3 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
         });
       });
 }
-

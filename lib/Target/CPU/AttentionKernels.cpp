@@ -7,9 +7,9 @@
 // key/value head share each load of the cache.
 //
 // The cache of a layer: tiles of 16 positions, for keys of head 0, 1, ..., then
-// for values. A tile of keys is [headDim][16] elements, so that the scores of 16
-// positions are the lanes of a vector; a tile of values [16][headDim]. With i8
-// elements 16 f32 scales follow, one a position.
+// for values. A tile of keys is [headDim][16] elements, so that the scores of
+// 16 positions are the lanes of a vector; a tile of values [16][headDim]. With
+// i8 elements 16 f32 scales follow, one a position.
 //
 //===----------------------------------------------------------------------===//
 #include "Kernels.h"
@@ -145,12 +145,12 @@ static Value emitCacheScale(KernelBuilder &b, CacheAddress &address, Value x,
                             Value row, Value from, Value memory, Value tile,
                             Value lane) {
   int64_t d = address.cache.getHeadDim();
-  Value top = b.reduceVectors(
-      d, vector::CombiningKind::MAXNUMF, 0.0,
-      [&](int64_t width, Value at) -> Value {
-        return math::AbsFOp::create(
-            b, b.loadVector(width, x, {row, b.add(from, at)}));
-      });
+  Value top =
+      b.reduceVectors(d, vector::CombiningKind::MAXNUMF, 0.0,
+                      [&](int64_t width, Value at) -> Value {
+                        return math::AbsFOp::create(
+                            b, b.loadVector(width, x, {row, b.add(from, at)}));
+                      });
   Value scale = b.fdiv(top, b.f32(127.0));
   Value bytes = vector::BitCastOp::create(b, b.i8s(4), b.broadcast(1, scale));
   b.storeVector(bytes, memory,
@@ -180,8 +180,8 @@ func::FuncOp cpu::appendKernel(KernelContext &ctx, lm::KVCacheType cache) {
             return v;
           if (!int8)
             return arith::TruncFOp::create(b, type, v);
-          v = math::RoundEvenOp::create(
-              b, b.fmul(v, b.broadcast(width, inverse)));
+          v = math::RoundEvenOp::create(b,
+                                        b.fmul(v, b.broadcast(width, inverse)));
           v = b.fmax(arith::MinNumFOp::create(b, v, b.splat(width, 127.0)),
                      b.splat(width, -127.0));
           return arith::TruncIOp::create(
@@ -264,8 +264,8 @@ Value AttentionEmitter::toF32(int64_t n, Value v) {
   if (element.isF32())
     return v;
   if (element.isInteger(8))
-    return arith::SIToFPOp::create(
-        b, b.f32s(n), arith::ExtSIOp::create(b, b.i32s(n), v));
+    return arith::SIToFPOp::create(b, b.f32s(n),
+                                   arith::ExtSIOp::create(b, b.i32s(n), v));
   return arith::ExtFOp::create(b, b.f32s(n), v);
 }
 
@@ -300,9 +300,9 @@ SmallVector<Value> AttentionEmitter::scores(Value keys) {
         SmallVector<Value> next(carried);
         for (int64_t u = 0; u < step; ++u) {
           Value at = b.add(i, u);
-          Value k = toF32(cacheTile,
-                          b.loadVector(cacheTile, memory,
-                                       b.add(keys, b.mul(at, cacheTile))));
+          Value k =
+              toF32(cacheTile, b.loadVector(cacheTile, memory,
+                                            b.add(keys, b.mul(at, cacheTile))));
           for (int64_t g = 0; g < count; ++g) {
             Value q = b.load(query, b.add(at, g * d));
             Value &sum = next[g * ways + u % ways];
@@ -323,12 +323,11 @@ SmallVector<Value> AttentionEmitter::scores(Value keys) {
 
 void AttentionEmitter::softmax(int64_t g, Value score, Value valid,
                                Value valueScales) {
-  score = arith::SelectOp::create(b, valid, score,
-                                  b.splat(cacheTile, -infinity));
+  score =
+      arith::SelectOp::create(b, valid, score, b.splat(cacheTile, -infinity));
   Value old = b.load(maxima, b.index(g));
   Value top = b.fmax(old, b.reduce(vector::CombiningKind::MAXNUMF, score));
-  Value p =
-      math::ExpOp::create(b, b.fsub(score, b.broadcast(cacheTile, top)));
+  Value p = math::ExpOp::create(b, b.fsub(score, b.broadcast(cacheTile, top)));
   Value factor = math::ExpOp::create(b, b.fsub(old, top));
   b.store(top, maxima, b.index(g));
   b.store(factor, factors, b.index(g));
@@ -352,11 +351,9 @@ void AttentionEmitter::accumulate(Value values, Value first, Value last) {
       };
       SmallVector<Value> init;
       for (int64_t g = 0; g < gs; ++g) {
-        Value factor =
-            b.broadcast(width, b.load(factors, b.index(g0 + g)));
+        Value factor = b.broadcast(width, b.load(factors, b.index(g0 + g)));
         for (int64_t p = 0; p < ps; ++p)
-          init.push_back(
-              b.fmul(b.loadVector(width, acc, at(g, p)), factor));
+          init.push_back(b.fmul(b.loadVector(width, acc, at(g, p)), factor));
       }
       SmallVector<Value> sums =
           b.loop(first, last, 1, init, [&](Value j, ValueRange carried) {
@@ -364,9 +361,9 @@ void AttentionEmitter::accumulate(Value values, Value first, Value last) {
             Value from = b.add(values, b.mul(j, d));
             SmallVector<Value> v;
             for (int64_t p = 0; p < ps; ++p)
-              v.push_back(toF32(
-                  width, b.loadVector(width, memory,
-                                      b.add(from, (p0 + p) * width))));
+              v.push_back(
+                  toF32(width, b.loadVector(width, memory,
+                                            b.add(from, (p0 + p) * width))));
             for (int64_t g = 0; g < gs; ++g) {
               Value w = b.broadcast(
                   width, b.load(weights, b.add(j, (g0 + g) * cacheTile)));
@@ -395,15 +392,15 @@ void AttentionEmitter::tile(Value kvHead, Value index, Value start, Value end,
     Value before = vector::CreateMaskOp::create(b, mask, ValueRange{first});
     Value all =
         arith::ConstantOp::create(b, DenseElementsAttr::get(mask, true));
-    valid = arith::AndIOp::create(b, valid,
-                                  arith::XOrIOp::create(b, before, all));
+    valid =
+        arith::AndIOp::create(b, valid, arith::XOrIOp::create(b, before, all));
   }
   SmallVector<Value> dots = scores(keys);
   Value keyScales = loadScales(keys), valueScales = loadScales(values);
   // Lanes behind the end hold anything.
   if (valueScales)
-    valueScales = arith::SelectOp::create(b, valid, valueScales,
-                                          b.splat(cacheTile, 0.0));
+    valueScales =
+        arith::SelectOp::create(b, valid, valueScales, b.splat(cacheTile, 0.0));
   for (int64_t g = 0; g < count; ++g) {
     if (keyScales)
       dots[g] = b.fmul(dots[g], keyScales);
@@ -417,9 +414,8 @@ void AttentionEmitter::finish(Value out, Value row, Value column) {
     Value norm = b.fdiv(scalar(1.0), b.load(sums, b.index(g)));
     b.forVectors(d, [&](int64_t n, Value at) {
       Value from = b.add(at, g * d);
-      b.storeVector(
-          b.fmul(b.loadVector(n, acc, from), b.broadcast(n, norm)), out,
-          {row, b.add(column, from)});
+      b.storeVector(b.fmul(b.loadVector(n, acc, from), b.broadcast(n, norm)),
+                    out, {row, b.add(column, from)});
     });
   }
 }

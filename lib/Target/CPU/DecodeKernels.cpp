@@ -33,13 +33,8 @@ func::FuncOp cpu::decodeRowKernel(KernelContext &ctx, WeightType weight) {
         int64_t lanes = b.target.lanes;
         Value inBlock = b.rem(args[2], layout.rows);
         Value lane = b.rem(inBlock, lanes);
-        DecodeEmitter e{b,
-                        b.getLoc(),
-                        args[0],
-                        lanes,
-                        layout.rows,
-                        b.sub(inBlock, lane),
-                        b.target};
+        DecodeEmitter e{b,           b.getLoc(),           args[0], lanes,
+                        layout.rows, b.sub(inBlock, lane), b.target};
         Value rowBlock =
             b.add(b.add(args[1], layout.headerBytes),
                   b.mul(b.div(args[2], layout.rows), layout.rowBlockBytes()));

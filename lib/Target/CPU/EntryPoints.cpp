@@ -176,16 +176,16 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
           func::CallOp::create(b, matmul, operands);
           return;
         }
-        Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, m,
-                                            b.index(1));
+        Value isOne =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, m, b.index(1));
         auto branch = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
         b.setInsertionPointToStart(branch.elseBlock());
         func::CallOp::create(b, matmul, operands);
         b.setInsertionPointToStart(branch.thenBlock());
         Value memory = wrapPointer(b, args[4], unbounded);
-        Value bytes = memref::ViewOp::create(
-            b, b.bytes(), memory, b.index(tablesAt),
-            ValueRange{b.index(tables->totalBytes())});
+        Value bytes =
+            memref::ViewOp::create(b, b.bytes(), memory, b.index(tablesAt),
+                                   ValueRange{b.index(tables->totalBytes())});
         operands.assign({weights, zero});
         operands.append(inputs);
         operands.append({bytes, zero, y, zero, b.index(1)});
@@ -292,9 +292,8 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     std::string name = llvm::formatv("qc_format_{0}_decode", tests.size());
     ::qc::HostWeight weight =
         format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
-    auto type =
-        WeightType::get(b.getContext(), {weight.n, weight.k}, format,
-                        format.getRowsPerBlock(ctx.target.lanes));
+    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
+                                format.getRowsPerBlock(ctx.target.lanes));
     emitDecodeTest(ctx, name, type);
     tests.push_back(describe(name, type).getDictionary(b.getContext()));
   }

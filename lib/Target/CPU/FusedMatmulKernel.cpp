@@ -20,12 +20,12 @@ static void emitAddPartials(KernelBuilder &b, Value parts, Value partial,
                             Value out, Value first, Value last) {
   forColumns(b, first, last, [&](int64_t width, Value column) {
     Value sum = b.loadVector(width, partial, {b.index(0), column});
-    SmallVector<Value> total = b.loop(
-        b.index(1), parts, 1, sum,
-        [&](Value part, ValueRange carried) -> SmallVector<Value> {
-          return {b.fadd(carried[0],
-                         b.loadVector(width, partial, {part, column}))};
-        });
+    SmallVector<Value> total =
+        b.loop(b.index(1), parts, 1, sum,
+               [&](Value part, ValueRange carried) -> SmallVector<Value> {
+                 return {b.fadd(carried[0],
+                                b.loadVector(width, partial, {part, column}))};
+               });
     b.storeVector(total[0], out, {b.index(0), column});
   });
 }

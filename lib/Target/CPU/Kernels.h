@@ -100,7 +100,8 @@ func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
 /// Rows that look a code up at once: the bytes of a register.
 inline constexpr int64_t tableRows = 64;
 
-/// Tables of partial sums for one token, u8 [vectors][books][entries] a K block.
+/// Tables of partial sums for one token, u8 [vectors][books][entries] a K
+/// block.
 struct TableLayout {
   /// K is split in at most so many parts, and the rows in so many shares.
   static constexpr int64_t maxParts = 16, maxShares = 4;
@@ -110,9 +111,8 @@ struct TableLayout {
   int64_t blocks = 0;
 
   /// None where the CPU or the format has no use for them.
-  static std::optional<TableLayout> get(const TargetFeatures &target,
-                                        WeightType weight,
-                                        Arithmetic arithmetic);
+  static std::optional<TableLayout>
+  get(const TargetFeatures &target, WeightType weight, Arithmetic arithmetic);
   int64_t entries() const { return int64_t(1) << books.bits; }
   int64_t tableBytes() const { return std::max<int64_t>(64, entries()); }
   int64_t blockBytes() const { return vectors * books.books * tableBytes(); }
@@ -141,8 +141,8 @@ struct MatmulSignature {
   std::optional<GateKind> gate;
 };
 /// (weights, x..., [offset of weight i]..., [partial outputs i]...,
-///  [offset of bias i]..., [residual], [out i]..., thread, threads); with gate a
-///  second buffer like out follows it.
+///  [offset of bias i]..., [residual], [out i]..., thread, threads); with gate
+///  a second buffer like out follows it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// (weights, offset, row, out memref<?xKxf32>, row of out)

@@ -185,9 +185,9 @@ void FunctionLowering::allocateTables() {
   int64_t largest = 0, maxBlocks = 0, maxBytes = 0;
   source.walk([&](MatmulOp op) {
     for (Value weight : op.getWeights())
-      if (auto t = TableLayout::get(
-              ctx.target, cast<WeightType>(weight.getType()),
-              op.getArithmetic().value_or(Arithmetic::F32))) {
+      if (auto t =
+              TableLayout::get(ctx.target, cast<WeightType>(weight.getType()),
+                               op.getArithmetic().value_or(Arithmetic::F32))) {
         largest = std::max(largest, t->totalBytes());
         maxBlocks = std::max(maxBlocks, t->blocks);
         maxBytes = std::max(maxBytes, t->blockBytes());
@@ -262,8 +262,8 @@ SmallVector<Value> FunctionLowering::lookUp(MatmulOp op,
                                             const MatmulSignature &sig,
                                             ValueRange activations) {
   SmallVector<Value> partials;
-  Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tokens,
-                                      b.index(1));
+  Value isOne =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tokens, b.index(1));
   for (WeightType type : sig.weights)
     partials.push_back(memref::CastOp::create(
         b, b.matrix(type.getN()),
@@ -275,8 +275,7 @@ SmallVector<Value> FunctionLowering::lookUp(MatmulOp op,
          llvm::zip_equal(op.getWeights(), sig.weights, partials)) {
       SmallVector<Value> operands = {weights, buffer(weight)};
       operands.append(activations.begin(), activations.end());
-      operands.append(
-          {tables.memory, tables.offset, partial, thread, threads});
+      operands.append({tables.memory, tables.offset, partial, thread, threads});
       func::CallOp::create(b, lookupKernel(ctx, type), operands);
       ++calls;
     }
@@ -311,9 +310,9 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   for (Value weight : op.getWeights())
     operands.push_back(buffer(weight));
   if (sig.tables)
-    operands.append(lookUp(op, sig, ArrayRef(operands).slice(
-                                             1, operands.size() - 1 -
-                                                    sig.weights.size())));
+    operands.append(lookUp(
+        op, sig,
+        ArrayRef(operands).slice(1, operands.size() - 1 - sig.weights.size())));
   for (Value bias : op.getBiases())
     operands.push_back(buffer(bias));
   if (sig.residual)

@@ -31,13 +31,13 @@ public:
   TileEmitter(KernelBuilder &b, WeightType weight, Arithmetic arithmetic,
               Value weights, Value firstRow, ValueRange activations)
       : b(b), layout(weight.getLayout()),
-        e{b,        b.getLoc(), weights, b.target.lanes, layout.rows,
-          firstRow, b.target},
+        e{b,           b.getLoc(), weights, b.target.lanes,
+          layout.rows, firstRow,   b.target},
         format(weight.getFormat()), arithmetic(arithmetic),
         activations(activations) {}
 
-  /// Sums of `tokens` rows from `row` on: vector<lanes x f32> each. `header` and
-  /// `rowBlock` are byte offsets of the weight and of the row block.
+  /// Sums of `tokens` rows from `row` on: vector<lanes x f32> each. `header`
+  /// and `rowBlock` are byte offsets of the weight and of the row block.
   SmallVector<Value> emit(Value header, Value rowBlock, Value row,
                           int64_t tokens);
 
@@ -104,10 +104,8 @@ Value TileEmitter::dotSigned(Value acc, Value codes, Value activations) {
   auto bytes = cast<VectorType>(codes.getType());
   Value zero = e.splatInt(bytes, 0);
   Value w = arith::XOrIOp::create(b, codes, e.splatInt(bytes, -128));
-  Value negative =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, w, zero);
-  Value magnitude =
-      arith::SelectOp::create(b, negative, b.sub(zero, w), w);
+  Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, w, zero);
+  Value magnitude = arith::SelectOp::create(b, negative, b.sub(zero, w), w);
   Value moved;
   if (e.rows == 16)
     moved = arith::SelectOp::create(b, negative, b.sub(zero, activations),
@@ -207,8 +205,8 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
   SmallVector<Value> init(sums.size(), e.splatInt(b.i32s(e.rows), 0));
   SmallVector<Value> activationSums;
   for (size_t m = 0; m < sums.size(); ++m)
-    activationSums.push_back(b.load(
-        activations[2], {b.add(row, static_cast<int64_t>(m)), index}));
+    activationSums.push_back(
+        b.load(activations[2], {b.add(row, static_cast<int64_t>(m)), index}));
   // Several planes (codebooks) have one offset each.
   int64_t planes = integer && dotOffset() ? *integer / 128 : 1;
   int64_t start = integer ? *integer - planes * dotOffset() : 0;
@@ -222,8 +220,8 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
       chunksInt8(b.add(at, layout.blockParamBytes), rowParams, row,
                  b.mul(index, layout.paddedBlockK), init);
   for (size_t m = 0; m < sums.size(); ++m) {
-    Value sx = b.load(activations[1],
-                      {b.add(row, static_cast<int64_t>(m)), index});
+    Value sx =
+        b.load(activations[1], {b.add(row, static_cast<int64_t>(m)), index});
     Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), part[m]);
     if (!integer) {
       Value sum = arith::SIToFPOp::create(

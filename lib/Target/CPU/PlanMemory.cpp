@@ -63,9 +63,9 @@ LogicalResult PlanMemoryPass::collect(func::FuncOp function,
     for (int64_t size : type.getShape())
       elements *= ShapedType::isDynamic(size) ? int64_t(maxTokens) : size;
     int64_t bytes = elements * type.getElementTypeBitWidth() / 8;
-    buffers.push_back({alloc, alignTo64(bytes), order[alloc],
-                       std::max(order[alloc],
-                                lastUse(alloc, function.front(), order))});
+    buffers.push_back(
+        {alloc, alignTo64(bytes), order[alloc],
+         std::max(order[alloc], lastUse(alloc, function.front(), order))});
     return WalkResult::advance();
   });
   return failure(result.wasInterrupted());

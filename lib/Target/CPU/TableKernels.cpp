@@ -4,9 +4,9 @@
 // vector of inputs and each book the partial dot products with all entries are
 // computed once and rounded to 8 bits (one scale a K block); a weight then
 // costs a table look-up for `vector` inputs, 64 rows at a time in registers
-// (vpermi2b), instead of a fetch and `vector` multiplications. Tables of partial
-// sums: AQLM's CPU kernels (Egiazarian et al., arXiv 2401.06118); 8-bit tables
-// in registers: T-MAC (Wei et al., arXiv 2407.00088).
+// (vpermi2b), instead of a fetch and `vector` multiplications. Tables of
+// partial sums: AQLM's CPU kernels (Egiazarian et al., arXiv 2401.06118); 8-bit
+// tables in registers: T-MAC (Wei et al., arXiv 2407.00088).
 //
 //   sum_block w x = row scale * table scale * sum (u - 128),  u unsigned 8 bits
 //
@@ -28,8 +28,7 @@ using namespace mlir::qc::cpu;
 std::optional<TableLayout> TableLayout::get(const TargetFeatures &target,
                                             WeightType weight,
                                             Arithmetic arithmetic) {
-  std::optional<AdditiveTables> books =
-      weight.getFormat().getAdditiveTables();
+  std::optional<AdditiveTables> books = weight.getFormat().getAdditiveTables();
   ::qc::PackedLayout layout = weight.getLayout();
   if (!books || arithmetic != Arithmetic::Int8 || !target.vbmi ||
       target.lanes != 16 || layout.rows != tableRows || books->bits > 8 ||
@@ -88,8 +87,7 @@ static Value emitPartialSums(KernelBuilder &b, const TableLayout &t,
                                         b.mul(slice, 16 * t.books.vector)));
         // Codebooks of fewer than 16 entries: what follows is never looked up.
         Value raw = b.loadVector(16 * t.books.vector, weights, at);
-        Value dwords =
-            vector::BitCastOp::create(b, b.i32s(16 * words), raw);
+        Value dwords = vector::BitCastOp::create(b, b.i32s(16 * words), raw);
         SmallVector<Value> columns;
         for (int64_t j = 0; j < words; ++j) {
           SmallVector<int64_t> every(16);
@@ -137,7 +135,8 @@ public:
     starts = words(t.vectors);
   }
 
-  /// Writes the tables of `block` to `tables` from `to` on; returns their scale.
+  /// Writes the tables of `block` to `tables` from `to` on; returns their
+  /// scale.
   Value emit(Value block, Value tables, Value to);
 
 private:
@@ -150,9 +149,9 @@ private:
 } // namespace
 
 Value TableBuilder::emit(Value block, Value tables, Value to) {
-  Value top = emitPartialSums(b, t, weights, entries, activations[0],
-                              b.mul(block, input.paddedBlockK), scratch,
-                              starts);
+  Value top =
+      emitPartialSums(b, t, weights, entries, activations[0],
+                      b.mul(block, input.paddedBlockK), scratch, starts);
   Value size = arith::SIToFPOp::create(b, b.getF32Type(), top);
   // With all sums 0 every byte is 128 whatever the factor is.
   size = b.fmax(size, b.f32(1.0));
@@ -160,10 +159,10 @@ Value TableBuilder::emit(Value block, Value tables, Value to) {
   // x + 1.5 * 2^23 has the rounded x in its low bits.
   Value magic = b.splat(16, 12582912.0 + 128.0);
   b.loop(b.index(0), b.index(t.blockBytes()), 16, [&](Value i) {
-    Value sum = arith::SIToFPOp::create(b, b.f32s(16),
-                                        b.loadVector(16, scratch, i));
-    Value bits = vector::BitCastOp::create(b, b.i32s(16),
-                                           b.fma(sum, inverse, magic));
+    Value sum =
+        arith::SIToFPOp::create(b, b.f32s(16), b.loadVector(16, scratch, i));
+    Value bits =
+        vector::BitCastOp::create(b, b.i32s(16), b.fma(sum, inverse, magic));
     b.storeVector(arith::TruncIOp::create(b, b.i8s(16), bits), tables,
                   b.add(to, i));
   });
@@ -231,15 +230,14 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
                halves, b.getI16IntegerAttr(static_cast<int16_t>(value))));
   };
   SmallVector<Value> full(count, splat16(0)), odd(count, splat16(0));
-  Value table =
-      b.add(base, b.mul(b.sub(index, blocks.begin), t.blockBytes()));
+  Value table = b.add(base, b.mul(b.sub(index, blocks.begin), t.blockBytes()));
   Value codes = b.add(at, b.mul(index, layout.blockBytes()));
   int64_t lookups = t.vectors * t.books.books;
   for (int64_t i = 0; i < lookups; ++i) {
     SmallVector<Value> parts;
     for (int64_t p = 0; p < t.tableBytes(); p += 64)
-      parts.push_back(b.loadVector(
-          64, tables, b.add(table, i * t.tableBytes() + p)));
+      parts.push_back(
+          b.loadVector(64, tables, b.add(table, i * t.tableBytes() + p)));
     for (int64_t r = 0; r < count; ++r) {
       Value from = b.add(codes, r * layout.rowBlockBytes() + i * tableRows);
       Value found = vector::BitCastOp::create(
@@ -255,8 +253,7 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
              b.getI32IntegerAttr(static_cast<int32_t>(128 * lookups))));
   SmallVector<Value> next;
   for (int64_t r = 0; r < count; ++r) {
-    Value even =
-        b.sub(full[r], arith::ShLIOp::create(b, odd[r], splat16(8)));
+    Value even = b.sub(full[r], arith::ShLIOp::create(b, odd[r], splat16(8)));
     for (int64_t i = 0; i < 4; ++i) {
       Value source = i < 2 ? even : odd[r];
       int64_t first = i % 2 ? 16 : 0;
@@ -320,15 +317,14 @@ func::FuncOp cpu::lookupKernel(KernelContext &ctx, WeightType weight) {
         Value weights = args[0], header = args[1], tables = args[5],
               base = args[6], out = args[7], thread = args[8];
         Value parts = emitNumParts(b, t, args[9]);
-        Value shares = b.min(b.div(args[9], parts),
-                             b.index(TableLayout::maxShares));
-        Value active = arith::CmpIOp::create(
-            b, arith::CmpIPredicate::ult, thread, b.mul(parts, shares));
+        Value shares =
+            b.min(b.div(args[9], parts), b.index(TableLayout::maxShares));
+        Value active = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
+                                             thread, b.mul(parts, shares));
         Value scales = memref::AllocaOp::create(
             b, MemRefType::get({t.blocks}, b.getF32Type()),
             b.getI64IntegerAttr(64));
-        TableBuilder builder(b, t, input, weights, header,
-                             args.slice(2, 3));
+        TableBuilder builder(b, t, input, weights, header, args.slice(2, 3));
         b.ifThen(active, [&] {
           Value part = b.rem(thread, parts);
           ItemRange blocks = b.partition(b.index(t.blocks), part, parts);

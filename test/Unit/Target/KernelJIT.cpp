@@ -29,8 +29,8 @@ static bool hostHas(const std::string &name) {
 }
 
 std::vector<std::string>(::qc::test::allCPUs)() {
-  return {"x86-64-v2", "x86-64-v3", "x86-64-v3-vnni", "x86-64-v4",
-          "x86-64-v4-vnni", "icelake-server"};
+  return {"x86-64-v2", "x86-64-v3",      "x86-64-v3-vnni",
+          "x86-64-v4", "x86-64-v4-vnni", "icelake-server"};
 }
 
 std::vector<std::string>(::qc::test::runnableCPUs)() {

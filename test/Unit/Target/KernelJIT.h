@@ -24,10 +24,9 @@ class KernelJIT {
 public:
   /// Null and `error` when something in the pipeline fails. `rows` of a row
   /// block; 0 is what suits the CPU.
-  static std::unique_ptr<KernelJIT> create(const std::string &format, int64_t n,
-                                           int64_t k, bool int8,
-                                           const std::string &cpu,
-                                           std::string &error, int64_t rows = 0);
+  static std::unique_ptr<KernelJIT>
+  create(const std::string &format, int64_t n, int64_t k, bool int8,
+         const std::string &cpu, std::string &error, int64_t rows = 0);
   MatmulFn matmul = nullptr;
   DecodeFn decode = nullptr;
   int64_t rows = 0; ///< of the packed layout

@@ -18,9 +18,7 @@ public:
   /// Of the mapping [data, data + size). Does nothing where the system has no
   /// huge pages to offer, the mapping is small or memory would become short.
   void begin(const void *data, size_t size);
-  bool isDone() const {
-    return next.load(std::memory_order_relaxed) >= pieces;
-  }
+  bool isDone() const { return next.load(std::memory_order_relaxed) >= pieces; }
   /// Moves one piece; several threads may. False when none is left.
   bool moveOne();
   /// Pieces to move after a step, so that all are moved in some 32 steps.

@@ -13,7 +13,8 @@ struct CPU {
   std::string name;     ///< as asked for, "native" resolved
   std::string llvmName; ///< LLVM's -mcpu
   std::string features; ///< LLVM's -mattr, "+a,-b"
-  /// Features that generated code may use and the runtime must check, LLVM names.
+  /// Features that generated code may use and the runtime must check, LLVM
+  /// names.
   SmallVector<std::string> required;
   TargetFeatures vectors;
 

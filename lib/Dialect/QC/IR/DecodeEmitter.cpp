@@ -207,16 +207,14 @@ Value DecodeEmitter::lookupBytes(Value table, int bits, Value codes) {
       index = static_cast<int64_t>(i) % 16;
     Value sixteen =
         load(add(table, first), VectorType::get({16}, b.getI8Type()));
-    Value entries =
-        vector::ShuffleOp::create(b, loc, sixteen, sixteen, repeat);
+    Value entries = vector::ShuffleOp::create(b, loc, sixteen, sixteen, repeat);
     Value index = arith::XOrIOp::create(b, loc, codes, constant(first));
     Value mine = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, index,
                                        constant(16));
     index = arith::SelectOp::create(b, loc, mine, index, constant(0x80));
     Value found = intrinsic(shuffle, {entries, index});
-    result = result
-                 ? arith::OrIOp::create(b, loc, result, found).getResult()
-                 : found;
+    result = result ? arith::OrIOp::create(b, loc, result, found).getResult()
+                    : found;
   }
   return result;
 }

@@ -77,8 +77,9 @@ LogicalResult MatmulOp::verify() {
                            << " inputs";
     if (getArithmetic() == Arithmetic::Int8 &&
         type.getFormat().getIntegerBits() == 0)
-      return emitOpError() << "int8 arithmetic needs formats with integer codes, weight "
-                           << i << " is " << type;
+      return emitOpError()
+             << "int8 arithmetic needs formats with integer codes, weight " << i
+             << " is " << type;
   }
   if (!getBiases().empty() && getBiases().size() != count)
     return emitOpError() << "has " << getBiases().size() << " biases for "

@@ -49,8 +49,8 @@ struct DecodeEmitter {
   Value load(Value offset, VectorType type);
   /// Widens f16/bf16/f32 to f32.
   Value toF32(Value vector);
-  /// offset + firstRow * bytes: where the lanes' rows begin in an array that has
-  /// `bytes` for each row of the row block.
+  /// offset + firstRow * bytes: where the lanes' rows begin in an array that
+  /// has `bytes` for each row of the row block.
   Value atRows(Value offset, int64_t bytes);
   /// Loads the lanes' elements of an array of `stride` elements of `type`.
   Value loadRows(Value offset, Type type);
