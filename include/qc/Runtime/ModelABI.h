@@ -16,13 +16,15 @@
 #ifndef QC_RUNTIME_MODELABI_H
 #define QC_RUNTIME_MODELABI_H
 
+#include "qc/Runtime/DeviceABI.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 1
+#define QC_ABI_VERSION 2
 #define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
@@ -96,6 +98,8 @@ typedef struct QCModel {
   int64_t num_kernels;
   const QCFormatTest *format_tests;
   int64_t num_format_tests;
+  /// The model on a GPU, or null. Then decode, prefill and score may be null.
+  const QCDeviceModel *device;
 } QCModel;
 
 extern const QCModel qc_model;

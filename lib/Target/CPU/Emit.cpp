@@ -128,7 +128,8 @@ void ModelTable::add(const CPU &cpu) {
                  kernelTable,
                  numKernels,
                  testTable,
-                 numTests});
+                 numTests,
+                 llvm::ConstantPointerNull::get(pointer)});
   new llvm::GlobalVariable(m, model->getType(), true,
                            llvm::GlobalValue::ExternalLinkage, model,
                            "qc_model");

@@ -130,5 +130,6 @@ const QCModel qc_model = {QC_ABI_VERSION,
                           kernels,
                           1,
                           formatTests,
-                          1};
+                          1,
+                          nullptr};
 }
