@@ -14,6 +14,9 @@
 #include "qc/Runtime/Artefact/Payload.h"
 #include "qc/Target/CPU/Emit.h"
 #include "qc/Target/CPU/Passes.h"
+#include "qc/Target/GPU/DeviceTable.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/SPIRV/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -26,8 +29,10 @@ namespace fs = llvm::sys::fs;
 
 namespace {
 
-constexpr StringRef phases[] = {"import", "quantize", "fuse",
-                                "pack",   "kernels",  "llvm"};
+constexpr StringRef cpuPhases[] = {"import", "quantize", "fuse",
+                                   "pack",   "kernels",  "llvm"};
+constexpr StringRef spirvPhases[] = {"import", "quantize", "fuse",
+                                     "pack",   "kernels",  "spirv"};
 
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
@@ -68,6 +73,8 @@ private:
   llvm::Error emitText(function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
+  llvm::Error lowerForCPU();
+  llvm::Error lowerForSPIRV();
   llvm::Error emitMachineCode(const std::string &metadata);
   llvm::Error finish(StringRef object, const std::string &metadata);
   bool stopsAfter(StringRef phase) const { return options.compileTo == phase; }
@@ -75,6 +82,7 @@ private:
   MLIRContext &context;
   const CompileOptions &options;
   std::optional<cpu::CPU> cpu;
+  SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
@@ -180,11 +188,18 @@ llvm::Error Compiler::run() {
   if (!resolved)
     return resolved.takeError();
   cpu = std::move(*resolved);
+  // The host's part of a GPU's model is the runtime, for any CPU.
+  if (options.target == "spirv") {
+    cpu->name = "any";
+    cpu->required.clear();
+  }
+  bool onGPU = options.target == "spirv";
+  ArrayRef<StringRef> phases = onGPU ? spirvPhases : cpuPhases;
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
                                    "', expected one of " +
-                                   llvm::join(llvm::ArrayRef(phases), ", "));
+                                   llvm::join(phases, ", "));
   if (llvm::Error error = load())
     return error;
   if (options.output != "-") {
@@ -240,7 +255,7 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("fuse", [&](PassManager &pm) {
         FuseDequantMatmulPassOptions fuse;
         fuse.activations = options.activations == "auto"
-                               ? (quantized ? "int8" : "f32")
+                               ? (quantized && !onGPU ? "int8" : "f32")
                                : options.activations;
         fuse.strict = true;
         pm.addPass(createFuseDequantMatmulPass(fuse));
@@ -257,7 +272,9 @@ llvm::Error Compiler::run() {
   std::string blob = work->file("weights.bin");
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
         PackWeightsPassOptions pack;
-        pack.rows = cpu->vectors.lanes;
+        pack.rows = onGPU ? mlir::qc::gpu::packedRows : cpu->vectors.lanes;
+        if (onGPU)
+          pack.alignment = QC_DEVICE_ALIGNMENT;
         pack.output = blob;
         pack.threads = options.threads;
         pm.addPass(createPackWeightsPass(pack));
@@ -266,9 +283,19 @@ llvm::Error Compiler::run() {
   if (done)
     return llvm::Error::success();
   llvm::Expected<std::string> metadata =
-      buildMetadata(*module, recipe, cpu->name);
+      buildMetadata(*module, recipe, onGPU ? "spirv" : cpu->name);
   if (!metadata)
     return metadata.takeError();
+  if (llvm::Error error = onGPU ? lowerForSPIRV() : lowerForCPU())
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return emitMachineCode(*metadata);
+}
+
+llvm::Error Compiler::lowerForCPU() {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
         lower.mcpu = options.mcpu;
@@ -281,19 +308,61 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  if (llvm::Error error = runPhase(
-          "llvm", [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); }))
+  return runPhase("llvm",
+                  [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); });
+}
+
+llvm::Error Compiler::lowerForSPIRV() {
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        lower.maxTokens = options.maxTokens;
+        pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+      }))
     return error;
   if (done)
     return llvm::Error::success();
-  if (options.emit == Emit::MLIR)
-    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
-  return emitMachineCode(*metadata);
+  if (llvm::Error error = runPhase("spirv", [](PassManager &pm) {
+        mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  llvm::Expected<SmallVector<uint32_t>> words =
+      mlir::qc::spirv::serializeKernels(*module);
+  if (!words)
+    return words.takeError();
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_SPIRV;
+  const char *bytes = reinterpret_cast<const char *>(words->data());
+  code.bytes.append(bytes, bytes + 4 * words->size());
+  auto print = [&](llvm::raw_ostream &os) {
+    os.write(code.bytes.data(), code.bytes.size());
+  };
+  if (options.emit == Emit::SPIRV)
+    return emitText(print);
+  if (options.emit == Emit::SPIRVText)
+    return emitText([&](llvm::raw_ostream &os) {
+      for (auto kernels : module->getOps<mlir::spirv::ModuleOp>())
+        os << kernels << "\n";
+    });
+  if (llvm::Error error = dump("kernels.spv", print))
+    return error;
+  deviceCodes.push_back(std::move(code));
+  return llvm::Error::success();
 }
 
 llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
   llvm::LLVMContext llvmContext;
-  auto translated = cpu::translateModel(*module, *cpu, llvmContext);
+  auto addDevice = [&](llvm::Module &target) -> llvm::Constant * {
+    auto device = (*module)->getAttrOfType<DictionaryAttr>("qc.device");
+    if (!device)
+      return nullptr;
+    auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");
+    return mlir::qc::gpu::addDeviceModel(
+        target, options.target, device,
+        config.getAs<IntegerAttr>("vocab_size").getInt(), deviceCodes);
+  };
+  auto translated = cpu::translateModel(*module, *cpu, llvmContext, addDevice);
   if (!translated)
     return translated.takeError();
   llvm::Module &code = **translated;

@@ -59,7 +59,7 @@ int Program::runBench() {
     auto start = Clock::now();
     if (!session->append(std::span(ids).first(static_cast<size_t>(prompt)),
                          error))
-      return fail(Failure, error);
+      return failSession(error, Failure);
     if (round)
       prefill.add(prompt, start);
     session->truncate(0);
@@ -67,7 +67,7 @@ int Program::runBench() {
     for (int64_t i = 0; i < tokens; ++i)
       if (!session->append(std::span(ids).subspan(static_cast<size_t>(i), 1),
                            error))
-        return fail(Failure, error);
+        return failSession(error, Failure);
     if (round)
       decode.add(tokens, start);
   }
