@@ -10,9 +10,11 @@ def PrepareSPIRVPass : Pass<"qc-prepare-spirv", "::mlir::ModuleOp"> {
     Gives each `gpu.module` the target environment (Vulkan 1.1, SPIR-V 1.3), each
     kernel its entry point interface (workgroup size) and each buffer its
     storage class: `StorageBuffer`, or `Workgroup` where the memory space is the
-    workgroup's. Upstream's conversions need no more.
+    workgroup's. Results of an `scf.for` that may run zero times are selected from
+    its initial values, which upstream's conversion forgets. Upstream's conversions
+    need no more.
   }];
-  let dependentDialects = ["::mlir::spirv::SPIRVDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::spirv::SPIRVDialect"];
 }
 
 def EraseGPUModulesPass : Pass<"qc-erase-gpu-modules", "::mlir::ModuleOp"> {

@@ -1,5 +1,7 @@
 //===- PrepareSPIRV.cpp - Environment, interfaces, storage classes --------===//
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
 #include "qc/Target/SPIRV/Passes.h"
 
@@ -31,6 +33,28 @@ static sp::TargetEnvAttr environment(MLIRContext *context) {
                                 sp::TargetEnvAttr::kUnknownDeviceID);
 }
 
+/// Upstream's lowering of scf.for (MLIR 22) keeps the results in variables that
+/// only the body writes: of a loop that never runs they are undefined. So the
+/// initial values are selected where that may happen.
+static void guardResults(scf::ForOp loop) {
+  if (loop.getNumResults() == 0)
+    return;
+  std::optional<int64_t> begin = getConstantIntValue(loop.getLowerBound()),
+                         end = getConstantIntValue(loop.getUpperBound());
+  if (begin && end && *begin < *end)
+    return;
+  OpBuilder b(loop->getContext());
+  b.setInsertionPointAfter(loop);
+  Value runs =
+      arith::CmpIOp::create(b, loop.getLoc(), arith::CmpIPredicate::slt,
+                            loop.getLowerBound(), loop.getUpperBound());
+  for (auto [result, init] :
+       llvm::zip_equal(loop.getResults(), loop.getInitArgs())) {
+    auto select = arith::SelectOp::create(b, loop.getLoc(), runs, result, init);
+    result.replaceAllUsesExcept(select, select);
+  }
+}
+
 void PrepareSPIRVPass::runOnOperation() {
   MLIRContext *context = &getContext();
   AttrTypeReplacer replacer;
@@ -55,6 +79,7 @@ void PrepareSPIRVPass::runOnOperation() {
       kernel->setAttr(sp::getEntryPointABIAttrName(),
                       sp::getEntryPointABIAttr(context, *size));
     }
+    module.walk([](scf::ForOp loop) { guardResults(loop); });
     replacer.recursivelyReplaceElementsIn(module, /*replaceAttrs=*/true,
                                           /*replaceLocs=*/false,
                                           /*replaceTypes=*/true);
