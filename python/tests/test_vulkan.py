@@ -104,6 +104,47 @@ class VulkanTest(tools.Scratch):
         self.assertEqual(done.returncode, 2)
         self.assertIn("compiled for the CPU", done.stderr)
 
+    def faulty(self, fault, *options):
+        """Runs the model with a Vulkan loader that fails."""
+        gpu = self.compile(STORIES, "--target=spirv")
+        folder = os.path.join(tools.BUILD, "unittests", "faulty-vulkan")
+        self.assertTrue(os.path.exists(f"{folder}/libvulkan.so.1"), folder)
+        return tools.run(
+            [gpu, *(options or ("--generate-ids", self.write_ids([1]), "--tokens", "2"))],
+            check=False,
+            env=dict(os.environ, LD_LIBRARY_PATH=folder, QC_FAULT=fault),
+        )
+
+    def test_failures_are_one_line(self):
+        slow = ("--prompt", "x", "--device-timeout", "1")
+        for fault, code, message, options in (
+            ("lost", 6, r"a step of 1 tokens: the device was lost", ()),
+            ("hang", 6, r"a step of \d+ tokens: no answer in 1 seconds", slow),
+            ("memory", 5, r"out of device memory for \d+ bytes of \w+", ()),
+            ("none", 4, r"no Vulkan device was found", ()),
+            ("old", 4, r"cannot run this model: Vulkan 1.0, expected 1.1", ()),
+            ("limits", 4, r"2 storage buffers a kernel, expected \d+", ()),
+            ("loader", 4, r"Vulkan loader is too old: version 1.0, expected 1.1", ()),
+        ):
+            done = self.faulty(fault, *options)
+            self.assertEqual(done.returncode, code, (fault, done.stderr))
+            self.assertRegex(done.stderr, rf"^\S+: error: .*{message}[^\n]*\n$", fault)
+
+    def test_two_devices(self):
+        listed = self.faulty("two", "--list-devices").stdout.splitlines()
+        self.assertEqual(len(listed) % 2, 0)
+        self.assertEqual([line[0] for line in listed[:2]], ["0", "1"])
+        ids = self.write_ids([1])
+        for device in ("0", "1", listed[0][3:8]):
+            done = self.faulty("two", "--generate-ids", ids, "--tokens", "2",
+                               "--device", device)  # fmt: skip
+            self.assertEqual(len(done.stdout.split()), 2, done.stderr)
+        done = self.faulty("two", "--prompt", "x", "--device", str(len(listed)))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"expected 0 to {len(listed) - 1}", done.stderr)
+        listed = self.faulty("limits", "--list-devices").stdout
+        self.assertIn("cannot run this model: 2 storage buffers", listed)
+
 
 def add_cases():
     # f16 has 11 bits: a key or value is off by 2^-11 of itself, which the layers
