@@ -75,6 +75,8 @@ private:
                    function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error lowerForCPU();
   llvm::Error lowerForSPIRV();
+  llvm::Error addIntegerDotKernels();
+  llvm::Error addSPIRV(ModuleOp lowered, uint32_t features);
   llvm::Error emitMachineCode(const std::string &metadata);
   llvm::Error finish(StringRef object, const std::string &metadata);
   bool stopsAfter(StringRef phase) const { return options.compileTo == phase; }
@@ -255,7 +257,7 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("fuse", [&](PassManager &pm) {
         FuseDequantMatmulPassOptions fuse;
         fuse.activations = options.activations == "auto"
-                               ? (quantized && !onGPU ? "int8" : "f32")
+                               ? (quantized ? "int8" : "f32")
                                : options.activations;
         fuse.strict = true;
         pm.addPass(createFuseDequantMatmulPass(fuse));
@@ -312,7 +314,51 @@ llvm::Error Compiler::lowerForCPU() {
                   [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); });
 }
 
+/// Kernels of int8 arithmetic for devices with integer dot products; devices
+/// take the first code that they run.
+llvm::Error Compiler::addIntegerDotKernels() {
+  WalkResult int8 = (*module)->walk([](MatmulOp op) {
+    return op.getArithmetic().value_or(Arithmetic::F32) == Arithmetic::Int8
+               ? WalkResult::interrupt()
+               : WalkResult::advance();
+  });
+  if (!int8.wasInterrupted())
+    return llvm::Error::success();
+  OwningOpRef<ModuleOp> copy = module->clone();
+  PassManager pm(&context, ModuleOp::getOperationName());
+  mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+  lower.maxTokens = options.maxTokens;
+  lower.integerDot = "spirv";
+  pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+  mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+  if (failed(pm.run(*copy)))
+    return llvm::createStringError("");
+  if (llvm::Error error = addSPIRV(*copy, QC_FEATURE_INTEGER_DOT_PRODUCT))
+    return error;
+  const mlir::qc::gpu::DeviceCode &code = deviceCodes.back();
+  return dump("kernels-dot.spv", [&](llvm::raw_ostream &os) {
+    os.write(code.bytes.data(), code.bytes.size());
+  });
+}
+
+llvm::Error Compiler::addSPIRV(ModuleOp lowered, uint32_t features) {
+  llvm::Expected<SmallVector<uint32_t>> words =
+      mlir::qc::spirv::serializeKernels(lowered);
+  if (!words)
+    return words.takeError();
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_SPIRV;
+  code.features = features;
+  const char *bytes = reinterpret_cast<const char *>(words->data());
+  code.bytes.append(bytes, bytes + 4 * words->size());
+  deviceCodes.push_back(std::move(code));
+  return llvm::Error::success();
+}
+
 llvm::Error Compiler::lowerForSPIRV() {
+  if (options.compileTo.empty())
+    if (llvm::Error error = addIntegerDotKernels())
+      return error;
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
@@ -327,14 +373,9 @@ llvm::Error Compiler::lowerForSPIRV() {
     return error;
   if (done)
     return llvm::Error::success();
-  llvm::Expected<SmallVector<uint32_t>> words =
-      mlir::qc::spirv::serializeKernels(*module);
-  if (!words)
-    return words.takeError();
-  mlir::qc::gpu::DeviceCode code;
-  code.kind = QC_CODE_SPIRV;
-  const char *bytes = reinterpret_cast<const char *>(words->data());
-  code.bytes.append(bytes, bytes + 4 * words->size());
+  if (llvm::Error error = addSPIRV(*module, 0))
+    return error;
+  const mlir::qc::gpu::DeviceCode &code = deviceCodes.back();
   auto print = [&](llvm::raw_ostream &os) {
     os.write(code.bytes.data(), code.bytes.size());
   };
@@ -345,10 +386,7 @@ llvm::Error Compiler::lowerForSPIRV() {
       for (auto kernels : module->getOps<mlir::spirv::ModuleOp>())
         os << kernels << "\n";
     });
-  if (llvm::Error error = dump("kernels.spv", print))
-    return error;
-  deviceCodes.push_back(std::move(code));
-  return llvm::Error::success();
+  return dump("kernels.spv", print);
 }
 
 llvm::Error Compiler::emitMachineCode(const std::string &metadata) {

@@ -60,12 +60,14 @@ class VulkanTest(tools.Scratch):
     def test_greedy_tokens_of_the_cpu(self):
         """200 tokens of the committed model, for each recipe."""
         ids = self.write_ids([1])
-        for recipe in ("int4_sym", "int4_asym", "int8", "nf4", "none"):
-            options = (f"--quantize={recipe}", "--activations=f32")
+        recipes = ("int4_sym", "int4_asym", "int8", "nf4")
+        cases = [(r, a) for r in recipes for a in ("f32", "int8")] + [("none", "auto")]
+        for recipe, activations in cases:
+            options = (f"--quantize={recipe}", f"--activations={activations}")
             cpu = self.compile(STORIES, *options)
             gpu = self.compile(STORIES, "--target=spirv", *options)
             expected = tools.generate_ids(cpu, ids, 200)
-            self.assertEqual(tools.generate_ids(gpu, ids, 200), expected, recipe)
+            self.assertEqual(tools.generate_ids(gpu, ids, 200), expected, options)
 
     def test_positions_beyond_a_workgroup(self):
         """Attention over more positions than threads, prompts in odd chunks."""
@@ -88,6 +90,12 @@ class VulkanTest(tools.Scratch):
         done = tools.run([gpu, "--prompt", "x"], check=False, env=empty)
         self.assertEqual(done.returncode, 4)
         self.assertRegex(done.stderr, r"^\S+: error: no Vulkan d.*\n$")
+
+    def test_self_test(self):
+        for recipe, tests in (("int4_sym", 3), ("nf4", 3), ("none", 2)):
+            gpu = self.compile(STORIES, "--target=spirv", f"--quantize={recipe}")
+            done = tools.run([gpu, "--self-test"])
+            self.assertIn(f"{tests} passed, 0 failed on ", done.stdout)
 
     def test_devices(self):
         gpu = self.compile(STORIES, "--target=spirv")

@@ -43,11 +43,11 @@ enum {
 
 /// Features that device code may need beyond its floor (Vulkan 1.1).
 enum {
-  QC_FEATURE_INTEGER_DOT_PRODUCT = 1
-                                   << 0, ///< VK_KHR_shader_integer_dot_product
-  QC_FEATURE_FLOAT16 = 1 << 1,           ///< arithmetic in f16
-  QC_FEATURE_STORAGE16 = 1 << 2,         ///< 16-bit storage buffers
-  QC_FEATURE_STORAGE8 = 1 << 3,          ///< 8-bit storage buffers
+  /// OpSUDot on packed bytes; core in Vulkan 1.3, whose SPIR-V 1.6 it needs.
+  QC_FEATURE_INTEGER_DOT_PRODUCT = 1 << 0,
+  QC_FEATURE_FLOAT16 = 1 << 1,   ///< arithmetic in f16
+  QC_FEATURE_STORAGE16 = 1 << 2, ///< 16-bit storage buffers
+  QC_FEATURE_STORAGE8 = 1 << 3,  ///< 8-bit storage buffers
   QC_FEATURE_SUBGROUP_ARITHMETIC = 1 << 4,
   QC_FEATURE_COOPERATIVE_MATRIX = 1 << 5,
 };
@@ -157,11 +157,13 @@ typedef struct QCRotaryTable {
   const float *frequencies; ///< [dim / 2], radians a position
 } QCRotaryTable;
 
-/// One packed weight for --self-test: the step of `kernel` decodes it.
+/// The decoding of one format for --self-test, on the exhaustive weight of the
+/// format (qc::Format::exhaustiveWeight).
 typedef struct QCDeviceTest {
   const char *format; ///< readable by qc::parseFormat()
-  int64_t n, k, rows; ///< shape of the exhaustive weight, rows of its packing
-  uint32_t kernel; ///< buffers: weight, out f32 [n][k]; a workgroup a row block
+  int64_t n, k, rows; ///< shape of that weight, rows of its packing
+  uint32_t kernel; ///< buffers: weight, out f32 [n][k]; workgroups: (256, n /
+                   ///< 256 rounded up)
   uint32_t reserved;
 } QCDeviceTest;
 

@@ -61,6 +61,18 @@ int Program::failSession(const std::string &message, int otherwise) {
   return fail(otherwise, message);
 }
 
+int Program::selfTestDevice() {
+  DeviceOptions wanted = {options.device, QC_CAPACITY_TILE,
+                          options.deviceTimeout};
+  DeviceError error;
+  auto device = createDevice(*qc_model.device, weights(),
+                             static_cast<uint64_t>(qc_model.weights_bytes),
+                             wanted, error);
+  if (!device)
+    return fail(deviceCode(error.kind), error.message);
+  return selfTest(*qc_model.device, *device, options.quiet) ? Success : Failure;
+}
+
 /// Options that need a device need a model that runs on one.
 int Program::checkDevice() {
   if (qc_model.device || (!options.listDevices && options.device.empty()))
@@ -178,6 +190,8 @@ int Program::run(const std::string &path) {
     return listDevices();
   if (int code = checkCPU())
     return code;
+  if (options.selfTest && qc_model.device)
+    return selfTestDevice();
   if (options.selfTest)
     return selfTest(qc_model, weights(), options.quiet) ? Success : Failure;
   if (options.bench)

@@ -29,6 +29,7 @@ private:
   /// For a failure of the session: of its device, or else `otherwise`.
   int failSession(const std::string &message, int otherwise = BadInput);
   int checkDevice();
+  int selfTestDevice();
   int64_t contextSize() const;
   int needTokenizer();
   const void *weights() const { return payload->section("weights").data(); }

@@ -45,7 +45,10 @@ bool Api::open(DeviceError &error) {
   VkApplicationInfo application = {};
   application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
   application.pApplicationName = "qc";
-  application.apiVersion = VK_API_VERSION_1_1;
+  // Of what came after 1.1 only SPIR-V 1.6 with integer dot products is used.
+  if (supported >= VK_API_VERSION_1_3)
+    this->version = VK_API_VERSION_1_3;
+  application.apiVersion = this->version;
   VkInstanceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
   info.pApplicationInfo = &application;

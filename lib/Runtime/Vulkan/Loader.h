@@ -68,6 +68,7 @@ struct Api {
   void *library = nullptr;
   PFN_vkGetInstanceProcAddr GetInstanceProcAddr = nullptr;
   VkInstance instance = VK_NULL_HANDLE;
+  uint32_t version = VK_API_VERSION_1_1; ///< of the instance: 1.1 or 1.3
 #define X(name) PFN_vk##name name = nullptr;
   QC_VULKAN_INSTANCE_FUNCTIONS(X)
   QC_VULKAN_DEVICE_FUNCTIONS(X)

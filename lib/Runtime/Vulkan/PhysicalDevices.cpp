@@ -148,15 +148,14 @@ static void inspect(const Api &api, const QCDeviceModel &model,
       device.info.memoryBytes = std::max<uint64_t>(
           device.info.memoryBytes, device.memory.memoryHeaps[i].size);
 
-  if (device.properties.apiVersion >= VK_API_VERSION_1_1) {
+  if (device.properties.apiVersion >= VK_API_VERSION_1_3 &&
+      api.version >= VK_API_VERSION_1_3) {
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {};
     dot.sType =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
     VkPhysicalDeviceFeatures2 features = {};
     features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
-    if (hasExtension(extensions,
-                     VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME))
-      features.pNext = &dot;
+    features.pNext = &dot;
     api.GetPhysicalDeviceFeatures2(device.handle, &features);
     if (dot.shaderIntegerDotProduct)
       device.features |= QC_FEATURE_INTEGER_DOT_PRODUCT;

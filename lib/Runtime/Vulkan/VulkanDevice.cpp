@@ -60,10 +60,8 @@ bool VulkanDevice::open(const DeviceOptions &options, DeviceError &error) {
   if (physical.importsHostMemory)
     extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   if (chooseCode(model, physical.features)->features &
-      QC_FEATURE_INTEGER_DOT_PRODUCT) {
-    extensions.push_back(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+      QC_FEATURE_INTEGER_DOT_PRODUCT)
     info.pNext = &dot;
-  }
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
@@ -131,22 +129,32 @@ bool VulkanDevice::createPipelines(DeviceError &error) {
                "pipeline layout", error))
       return false;
   }
-  for (uint64_t i = 0; i < model.num_kernels; ++i) {
-    const QCDeviceKernel &kernel = model.kernels[i];
-    VkComputePipelineCreateInfo info = {};
-    info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
-    info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
-    info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
-    info.stage.module = shader;
-    info.stage.pName = kernel.name;
-    info.layout = pipelineLayouts[kernel.num_buffers];
-    VkPipeline pipeline = VK_NULL_HANDLE;
-    if (!check(api.CreateComputePipelines(device, VK_NULL_HANDLE, 1, &info,
-                                          nullptr, &pipeline),
-               std::string("kernel ") + kernel.name, error))
-      return false;
-    pipelines.push_back(pipeline);
-  }
+  // Kernels of tests are compiled when they are needed.
+  pipelines.resize(model.num_kernels);
+  for (const QCDispatchList &list : model.steps)
+    for (uint64_t i = 0; i < list.num_dispatches; ++i)
+      if (!createPipeline(list.dispatches[i].kernel, error))
+        return false;
+  return true;
+}
+
+bool VulkanDevice::createPipeline(uint32_t index, DeviceError &error) {
+  if (pipelines[index])
+    return true;
+  const QCDeviceKernel &kernel = model.kernels[index];
+  VkComputePipelineCreateInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+  info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+  info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+  info.stage.module = shader;
+  info.stage.pName = kernel.name;
+  info.layout = pipelineLayouts[kernel.num_buffers];
+  VkPipeline pipeline = VK_NULL_HANDLE;
+  if (!check(api.CreateComputePipelines(device, VK_NULL_HANDLE, 1, &info,
+                                        nullptr, &pipeline),
+             std::string("kernel ") + kernel.name, error))
+    return false;
+  pipelines[index] = pipeline;
   return true;
 }
 
@@ -339,7 +347,8 @@ VulkanDevice::~VulkanDevice() {
   for (Buffer &buffer : spaces)
     destroy(buffer);
   for (VkPipeline pipeline : pipelines)
-    api.DestroyPipeline(device, pipeline, nullptr);
+    if (pipeline)
+      api.DestroyPipeline(device, pipeline, nullptr);
   for (VkPipelineLayout layout : pipelineLayouts)
     if (layout)
       api.DestroyPipelineLayout(device, layout, nullptr);

@@ -26,6 +26,8 @@ public:
   bool run(int step, std::span<const int32_t> ids, int64_t position, float *out,
            DeviceError &error) override;
   const DeviceInfo &info() const override { return physical.info; }
+  bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
+              float *out, DeviceError &error) override;
 
 private:
   VulkanDevice(const QCDeviceModel &model, const DeviceOptions &options)
@@ -34,6 +36,7 @@ private:
   // VulkanDevice.cpp
   bool open(const DeviceOptions &options, DeviceError &error);
   bool createPipelines(DeviceError &error);
+  bool createPipeline(uint32_t kernel, DeviceError &error);
   bool createDescriptors(DeviceError &error);
   /// The commands of `step` for `count` tokens in `commands[step]`.
   bool record(int step, uint32_t count, DeviceError &error);
@@ -70,7 +73,7 @@ private:
   VkShaderModule shader = VK_NULL_HANDLE;
   std::vector<VkDescriptorSetLayout> setLayouts; ///< by number of buffers
   std::vector<VkPipelineLayout> pipelineLayouts;
-  std::vector<VkPipeline> pipelines; ///< of the kernels
+  std::vector<VkPipeline> pipelines; ///< of the kernels that steps use
   VkDescriptorPool descriptorPool = VK_NULL_HANDLE;
   std::vector<VkDescriptorSet> sets[QC_NUM_STEPS]; ///< of the dispatches
   VkCommandBuffer commands[QC_NUM_STEPS] = {};

@@ -72,7 +72,7 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
                                               int64_t vocabSize,
                                               ArrayRef<DeviceCode> codes) {
   TableBuilder t(target);
-  SmallVector<llvm::Constant *> codeRows, kernels, buffers, rotary;
+  SmallVector<llvm::Constant *> codeRows, kernels, buffers, rotary, tests;
   for (const DeviceCode &code : codes) {
     auto *data = llvm::ConstantDataArray::getString(
         t.context, StringRef(code.bytes.data(), code.bytes.size()),
@@ -131,6 +131,14 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
                                t.n32(static_cast<int64_t>(2 * values.size())),
                                t.n32(0), t.global(data)}));
   }
+  for (auto test :
+       device.getAs<ArrayAttr>("tests").getAsRange<DictionaryAttr>())
+    tests.push_back(t.record(
+        {t.string(test.getAs<StringAttr>("format")), t.n64(integer(test, "n")),
+         t.n64(integer(test, "k")), t.n64(integer(test, "rows")),
+         t.n32(kernelIndex.lookup(test.getAs<StringAttr>("kernel"))),
+         t.n32(0)}));
+  auto [testTable, numTests] = t.table(tests);
   auto [codeTable, numCodes] = t.table(codeRows);
   auto [kernelTable, numKernels] = t.table(kernels);
   auto [bufferTable, numBuffers] = t.table(buffers);
@@ -143,6 +151,6 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
        rotaryTable, numRotary, t.n64(integer(device, "arena_bytes")),
        t.n64(integer(device, "kv_bytes_per_position")),
        t.n64(integer(device, "table_bytes_per_position")),
-       t.n64(integer(device, "max_tokens")), t.n64(vocabSize), t.null(),
-       t.n64(0)}));
+       t.n64(integer(device, "max_tokens")), t.n64(vocabSize), testTable,
+       numTests}));
 }

@@ -85,10 +85,13 @@ Kernel mlir::qc::gpu::decodeKernel(KernelContext &ctx, WeightType weight) {
   MLIRContext *context = ctx.module.getContext();
   Type words = buffer(IntegerType::get(context, 32));
   Type floats = buffer(Float32Type::get(context));
-  return getOrCreateKernel(ctx, "decode_" + weightName(weight), {words, floats},
-                           [&](GPUBuilder &b, ValueRange args) {
-                             emitDecodeRow(b, ctx.target, weight, args[0],
-                                           b.groupY(), args[1],
-                                           b.mul(b.groupY(), weight.getK()));
-                           });
+  return getOrCreateKernel(
+      ctx, "decode_" + weightName(weight), {words, floats},
+      [&](GPUBuilder &b, ValueRange args) {
+        Value row = b.add(b.mul(b.groupY(), 256), b.groupX());
+        b.ifThen(b.less(row, weight.getN()), [&] {
+          emitDecodeRow(b, ctx.target, weight, args[0], row, args[1],
+                        b.mul(row, weight.getK()));
+        });
+      });
 }

@@ -162,11 +162,18 @@ private:
                function_ref<Value(Value, Value)> combine);
 };
 
+/// How kernels multiply four signed with four unsigned bytes.
+enum class IntegerDot {
+  Emulated, ///< shifts and products
+  SPIRV,    ///< OpSUDot, Vulkan 1.3
+};
+
 struct KernelContext {
   ModuleOp module;
   mlir::gpu::GPUModuleOp kernels;
   TargetFeatures target; ///< with `words`
   int64_t maxTokens;
+  IntegerDot integerDot = IntegerDot::Emulated;
 };
 
 /// Threads of a workgroup, unless a kernel says otherwise.

@@ -67,8 +67,26 @@ Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,
 
 //===-- Packed weights (MatmulKernels.cpp, EmbeddingKernels.cpp) ----------===//
 
+/// How a matmul in int8 arithmetic reads its activations: codes in
+/// [-127, 127], four to a word, [tokens][paddedK / 4]; a scale (f32) and the
+/// sum of the codes (i32) of each K block, [tokens][blocks].
+struct ActivationLayout {
+  int64_t k = 0, blockK = 0, paddedBlockK = 0;
+
+  static ActivationLayout get(WeightType weight) {
+    ::qc::PackedLayout layout = weight.getLayout();
+    return {layout.k, layout.blockK, layout.paddedBlockK};
+  }
+  int64_t numBlocks() const { return (k + blockK - 1) / blockK; }
+  int64_t words() const { return numBlocks() * paddedBlockK / 4; }
+  bool operator==(const ActivationLayout &) const = default;
+};
+/// x, codes i32, scales, sums i32; (blocks, tokens)
+Kernel quantizeKernel(KernelContext &ctx, const ActivationLayout &layout);
+
 /// One weight, or two with a gate; tokens in tiles of `tokens`.
 struct MatmulSignature {
+  Arithmetic arithmetic = Arithmetic::F32;
   WeightType weight;
   std::optional<WeightType> second; ///< with `gate`
   std::optional<GateKind> gate;
@@ -82,13 +100,13 @@ inline constexpr int64_t tokenTile = 8;
 /// Rows that a workgroup computes, and so of a row block of packed weights.
 inline constexpr int64_t rowsPerGroup = 32;
 
-/// [state if tokens > 1], weight..., x, [bias...], [residual], out;
-/// (groups(), tokens / tile)
+/// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [bias...],
+/// [residual], out; (groups(), tokens / tile)
 Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// state, weight, out; (1, tokens)
 Kernel embeddingKernel(KernelContext &ctx, WeightType weight);
-/// weight, out [n][k]; (1, n): every row decoded, for tests
+/// weight, out [n][k]; (256, n / 256): every row decoded, for --self-test
 Kernel decodeKernel(KernelContext &ctx, WeightType weight);
 
 /// Identifier of a packed weight type in kernel names.

@@ -14,6 +14,8 @@
 #include "qc/Target/GPU/Passes.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <deque>
+
 namespace mlir::qc::gpu {
 #define GEN_PASS_DEF_LOWERTOGPUKERNELSPASS
 #include "qc/Target/GPU/Passes.h.inc"
@@ -67,9 +69,12 @@ private:
   /// Memory for `tensor`, with rows like the place `like`.
   Place &allocate(Value tensor, bool perToken, Map &map);
   MemoryRegion state() const;
-  /// Notes a launch of `kernel`; the last region is written.
+  /// Notes a launch of `kernel`; the last `written` regions are written.
   void launch(Kernel kernel, int64_t x, QCDeviceExtent y,
-              ArrayRef<MemoryRegion> regions);
+              ArrayRef<MemoryRegion> regions, size_t written = 1);
+  /// The activations as a matmul in int8 arithmetic reads them.
+  ArrayRef<MemoryRegion> quantize(const Place &input,
+                                  const ActivationLayout &layout);
   static QCDeviceExtent rows(const Place &place) {
     return place.perToken ? QCDeviceExtent{1, 1} : QCDeviceExtent{1, 0};
   }
@@ -79,6 +84,12 @@ private:
   RotaryTables &tables;
   DispatchPlan &plan;
   bool oneToken;
+  struct Quantized {
+    unsigned buffer;
+    ActivationLayout layout;
+    SmallVector<MemoryRegion> regions;
+  };
+  std::deque<Quantized> quantized;
   Value logits; ///< what the entry point returns
   int64_t cacheBytes = 0;
 };
@@ -132,14 +143,13 @@ Place &StepLowering::allocate(Value tensor, bool perToken, Map &map) {
 }
 
 void StepLowering::launch(Kernel kernel, int64_t x, QCDeviceExtent y,
-                          ArrayRef<MemoryRegion> regions) {
+                          ArrayRef<MemoryRegion> regions, size_t written) {
   Dispatch dispatch;
   dispatch.kernel = kernel.getName().str();
   dispatch.grid[0] = {static_cast<uint32_t>(x), 0};
   dispatch.grid[1] = y;
-  for (const MemoryRegion &region : regions)
-    dispatch.bindings.push_back({region, false});
-  dispatch.bindings.back().written = true;
+  for (auto [i, region] : llvm::enumerate(regions))
+    dispatch.bindings.push_back({region, i + written >= regions.size()});
   plan.add(std::move(dispatch));
 }
 
@@ -150,9 +160,25 @@ LogicalResult StepLowering::checkRows(Operation *op, WeightType type) {
                            << packedRows << "> for a GPU";
 }
 
+ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
+                                              const ActivationLayout &layout) {
+  for (const Quantized &known : quantized)
+    if (known.buffer == *input.region.buffer && known.layout == layout)
+      return known.regions;
+  int64_t rowCount = input.perToken ? tokenRows(ctx.maxTokens) : 1;
+  int64_t blockBytes = rowCount * layout.numBlocks() * 4;
+  SmallVector<MemoryRegion> regions = {
+      input.region, plan.allocate(rowCount * layout.words() * 4),
+      plan.allocate(blockBytes), plan.allocate(blockBytes)};
+  launch(quantizeKernel(ctx, layout), layout.numBlocks(), rows(input), regions,
+         /*written=*/3);
+  regions.erase(regions.begin());
+  quantized.push_back({*input.region.buffer, layout, regions});
+  return quantized.back().regions;
+}
+
 LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
-  if (op.getArithmetic().value_or(Arithmetic::F32) != Arithmetic::F32)
-    return op.emitOpError("has no GPU kernel in int8 arithmetic");
+  auto arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
   Place input = map[op.getInput()];
   for (Value weight : op.getWeights())
     if (failed(checkRows(op, cast<WeightType>(weight.getType()))))
@@ -162,6 +188,7 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   size_t perKernel = op.getGate() ? 2 : 1;
   for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
     MatmulSignature sig;
+    sig.arithmetic = arithmetic;
     sig.tokens = input.perToken ? tokenTile : 1;
     sig.bias = !op.getBiases().empty();
     sig.residual = static_cast<bool>(op.getResidual());
@@ -169,12 +196,21 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     sig.weight = cast<WeightType>(op.getWeights()[first].getType());
     if (perKernel == 2)
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
+    SmallVector<MemoryRegion> activations = {input.region};
+    if (arithmetic == Arithmetic::Int8) {
+      auto layout = ActivationLayout::get(sig.weight);
+      if (sig.second && ActivationLayout::get(*sig.second) != layout)
+        return op.emitOpError(
+            "weights of one matmul must group their inputs alike");
+      ArrayRef<MemoryRegion> codes = quantize(input, layout);
+      activations.assign(codes.begin(), codes.end());
+    }
     SmallVector<MemoryRegion> regions;
     if (sig.tokens > 1)
       regions.push_back(state());
     for (size_t i = first; i < first + perKernel; ++i)
       regions.push_back(map[op.getWeights()[i]].region);
-    regions.push_back(input.region);
+    regions.append(activations);
     if (sig.bias)
       for (size_t i = first; i < first + perKernel; ++i)
         regions.push_back(map[op.getBiases()[i]].region);
@@ -409,6 +445,31 @@ struct LowerToGPUKernelsPass
 };
 } // namespace
 
+/// QCDeviceTest of each format that the kernels decode.
+static ArrayAttr addTests(KernelContext &ctx) {
+  Builder b(ctx.module.getContext());
+  llvm::SetVector<Attribute> formats;
+  for (auto weight : ctx.module.getOps<WeightOp>())
+    if (WeightType type = weight.getWeightType(); type.isPacked())
+      formats.insert(type.getFormat());
+  SmallVector<Attribute> list;
+  for (Attribute attribute : formats) {
+    auto format = cast<FormatAttrInterface>(attribute);
+    ::qc::HostWeight weight =
+        format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
+    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
+                                packedRows);
+    NamedAttrList attrs;
+    attrs.set("format", b.getStringAttr(formatSpelling(format)));
+    attrs.set("n", b.getI64IntegerAttr(weight.n));
+    attrs.set("k", b.getI64IntegerAttr(weight.k));
+    attrs.set("rows", b.getI64IntegerAttr(packedRows));
+    attrs.set("kernel", b.getStringAttr(decodeKernel(ctx, type).getName()));
+    list.push_back(attrs.getDictionary(b.getContext()));
+  }
+  return b.getArrayAttr(list);
+}
+
 static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
   Builder b(kernels.getContext());
   SmallVector<Attribute> list;
@@ -430,6 +491,11 @@ void LowerToGPUKernelsPass::runOnOperation() {
                        << static_cast<int64_t>(maxTokens);
     return signalPassFailure();
   }
+  if (integerDot != "emulated" && integerDot != "spirv") {
+    module.emitError() << "integer-dot must be emulated or spirv, found '"
+                       << integerDot << "'";
+    return signalPassFailure();
+  }
   OpBuilder b(context);
   b.setInsertionPointToEnd(module.getBody());
   auto kernels = mlir::gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");
@@ -437,7 +503,9 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.lanes = 1;
   target.fma = true;
   target.words = true;
-  KernelContext ctx{module, kernels, target, maxTokens};
+  KernelContext ctx{module, kernels, target, maxTokens,
+                    integerDot == "spirv" ? IntegerDot::SPIRV
+                                          : IntegerDot::Emulated};
   SymbolTable symbols(module);
   RotaryTables tables;
   NamedAttrList steps;
@@ -460,6 +528,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   }
   for (func::FuncOp function : functions)
     function.erase();
+  ArrayAttr tests = addTests(ctx);
 
   // Targets have no erf.
   RewritePatternSet patterns(context);
@@ -484,6 +553,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   device.set("kernels", describe(kernels));
   device.set("steps", steps.getDictionary(context));
   device.set("rotary", b.getArrayAttr(rotary));
+  device.set("tests", tests);
   device.set("arena_bytes", b.getI64IntegerAttr(arena));
   device.set("kv_bytes_per_position", b.getI64IntegerAttr(cacheBytes));
   device.set("table_bytes_per_position",

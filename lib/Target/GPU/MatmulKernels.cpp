@@ -6,8 +6,16 @@
 // of them, by the chunks of each block otherwise; the partial sums meet in
 // shared memory and are added in a fixed order.
 //
+// int8 arithmetic: with codes c, zero point z, scale s of a K block and
+// activations x ~ sx * a, a in [-127, 127],
+//   sum w x = s sx (sum c a - z sum a),
+// the first sum exact in i32. A zero point that is the same integer everywhere
+// starts the sum.
+//
 //===----------------------------------------------------------------------===//
 #include "Kernels.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -25,40 +33,84 @@ constexpr int64_t splits = mlir::qc::gpu::workgroupThreads / rowsPerGroup;
 /// Emits the products of a thread's row with a tile of tokens.
 class TileEmitter {
 public:
-  TileEmitter(GPUBuilder &b, const TargetFeatures &target, WeightType weight,
-              Value blob, Value lane, Value split, Value x, Value firstToken)
-      : b(b), layout(weight.getLayout()),
-        e{b, b.getLoc(), blob, 1, layout.rows, lane, target},
-        format(weight.getFormat()), split(split), x(x),
-        firstX(b.mul(firstToken, layout.k)) {}
+  /// `activations`: x, or codes, scales and sums.
+  TileEmitter(GPUBuilder &b, const KernelContext &ctx, WeightType weight,
+              Arithmetic arithmetic, Value blob, Value lane, Value split,
+              ValueRange activations, Value firstToken)
+      : b(b), ctx(ctx), layout(weight.getLayout()),
+        e{b, b.getLoc(), blob, 1, layout.rows, lane, ctx.target},
+        format(weight.getFormat()), arithmetic(arithmetic), split(split),
+        activations(activations), firstToken(firstToken) {}
 
   /// Partial sums of `tokens` tokens, f32 each.
   SmallVector<Value> emit(Value rowBlock, int64_t tokens);
 
 private:
-  SmallVector<Value> block(Value at, Value index, ValueRange rowParams,
-                           ValueRange sums);
-  SmallVector<Value> chunk(Value at, Value index, Value inBlock,
-                           ValueRange rowParams, ValueRange params,
-                           ValueRange sums);
+  SmallVector<Value> blockF32(Value at, Value index, ValueRange rowParams,
+                              ValueRange sums);
+  SmallVector<Value> chunkF32(Value at, Value index, Value inBlock,
+                              ValueRange rowParams, ValueRange params,
+                              ValueRange sums);
+  SmallVector<Value> blockInt8(Value at, Value index, ValueRange rowParams,
+                               ValueRange sums);
+  SmallVector<Value> chunkInt8(Value at, Value index, Value inBlock,
+                               ValueRange rowParams, ValueRange sums);
+  /// init + the sums of the thread's chunks of a block; body(chunk, feature of
+  /// the block, sums).
+  SmallVector<Value>
+  forChunks(ValueRange init, Value chunks,
+            function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
   Value activation(int64_t token, Value index, Value inBlock, int64_t j);
+  /// acc + 4-way dot product of unsigned codes with signed activations.
+  Value dot(Value acc, Value codes, Value activations);
 
   bool splitsBlocks() const { return layout.numBlocks() >= splits; }
 
   GPUBuilder &b;
+  const KernelContext &ctx;
   ::qc::PackedLayout layout;
   DecodeEmitter e;
   FormatAttrInterface format;
-  Value split, x, firstX;
+  Arithmetic arithmetic;
+  Value split;
+  ValueRange activations;
+  Value firstToken;
 };
 
 } // namespace
 
+SmallVector<Value> TileEmitter::forChunks(
+    ValueRange init, Value chunks,
+    function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
+  int64_t count = layout.chunksPerBlock();
+  // Some features in a loop body, to have several loads under way.
+  int64_t ways = splitsBlocks() ? 1 : splits;
+  int64_t unroll = 1;
+  while (unroll * 2 * layout.chunkK <= 8 && count % (unroll * 2 * ways) == 0)
+    unroll *= 2;
+  Value begin = ways == 1 ? b.index(0) : b.mul(split, unroll);
+  return b.loop(begin, b.index(count), unroll * ways, init,
+                [&](Value c, ValueRange carried) {
+                  SmallVector<Value> next(carried);
+                  for (int64_t u = 0; u < unroll; ++u) {
+                    Value own = b.add(c, u);
+                    next = body(b.add(chunks, b.mul(own, layout.chunkBytes)),
+                                b.mul(own, layout.chunkK), next);
+                  }
+                  return next;
+                });
+}
+
+//===----------------------------------------------------------------------===//
+// f32
+//===----------------------------------------------------------------------===//
+
 Value TileEmitter::activation(int64_t token, Value index, Value inBlock,
                               int64_t j) {
+  Value x = activations[0];
   Value k = b.add(b.add(b.mul(index, layout.blockK), inBlock), j);
-  Value row = b.add(firstX, token * layout.k);
+  Value row = b.mul(b.add(firstToken, token), layout.k);
   if (layout.paddedK() == layout.k)
     return b.load(x, b.add(row, k));
   Value valid = b.less(k, layout.k);
@@ -68,9 +120,9 @@ Value TileEmitter::activation(int64_t token, Value index, Value inBlock,
   return b.select(valid, value, b.f32(0.0));
 }
 
-SmallVector<Value> TileEmitter::chunk(Value at, Value index, Value inBlock,
-                                      ValueRange rowParams, ValueRange params,
-                                      ValueRange sums) {
+SmallVector<Value> TileEmitter::chunkF32(Value at, Value index, Value inBlock,
+                                         ValueRange rowParams,
+                                         ValueRange params, ValueRange sums) {
   SmallVector<Value> next(sums);
   for (auto [j, weight] :
        llvm::enumerate(format.emitChunk(e, at, rowParams, params))) {
@@ -84,36 +136,115 @@ SmallVector<Value> TileEmitter::chunk(Value at, Value index, Value inBlock,
   return next;
 }
 
-SmallVector<Value> TileEmitter::block(Value at, Value index,
-                                      ValueRange rowParams, ValueRange sums) {
+SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
+                                         ValueRange rowParams,
+                                         ValueRange sums) {
   SmallVector<Value> params = format.emitBlockParams(e, at);
   Value scale = format.emitBlockScale(e, params);
-  Value chunks = b.add(at, layout.blockParamBytes);
-  int64_t count = layout.chunksPerBlock();
-  // Some features in a loop body, to have several loads under way.
-  int64_t ways = splitsBlocks() ? 1 : splits;
-  int64_t unroll = 1;
-  while (unroll * 2 * layout.chunkK <= 8 && count % (unroll * 2 * ways) == 0)
-    unroll *= 2;
   SmallVector<Value> init(sums);
   if (scale)
     init.assign(sums.size(), b.f32(0.0));
-  Value begin = ways == 1 ? b.index(0) : b.mul(split, unroll);
-  SmallVector<Value> part =
-      b.loop(begin, b.index(count), unroll * ways, init,
-             [&](Value c, ValueRange carried) {
-               SmallVector<Value> next(carried);
-               for (int64_t u = 0; u < unroll; ++u) {
-                 Value own = b.add(c, u);
-                 next =
-                     chunk(b.add(chunks, b.mul(own, layout.chunkBytes)), index,
-                           b.mul(own, layout.chunkK), rowParams, params, next);
-               }
-               return next;
-             });
+  SmallVector<Value> part = forChunks(
+      init, b.add(at, layout.blockParamBytes),
+      [&](Value chunk, Value inBlock, ValueRange carried) {
+        return chunkF32(chunk, index, inBlock, rowParams, params, carried);
+      });
   if (scale)
     for (auto [value, sum] : llvm::zip_equal(part, sums))
       value = b.fma(value, b.scalar(scale), sum);
+  return part;
+}
+
+//===----------------------------------------------------------------------===//
+// int8
+//===----------------------------------------------------------------------===//
+
+Value TileEmitter::dot(Value acc, Value codes, Value activations) {
+  if (ctx.integerDot == mlir::qc::gpu::IntegerDot::SPIRV) {
+    // The unsigned operand is the second one.
+    Value sum = mlir::spirv::SUDotOp::create(
+        b, b.getI32Type(), activations, codes,
+        mlir::spirv::PackedVectorFormatAttr::get(
+            b.getContext(),
+            mlir::spirv::PackedVectorFormat::PackedVectorFormat4x8Bit));
+    return b.add(acc, sum);
+  }
+  for (int64_t q = 0; q < 4; ++q) {
+    Value code = q == 3 ? b.shr(codes, 24)
+                        : b.land(q ? b.shr(codes, 8 * q) : codes, b.i32(255));
+    Value value = q == 3 ? activations : b.shl(activations, 24 - 8 * q);
+    value = arith::ShRSIOp::create(b, value, b.i32(24));
+    acc = b.add(acc, b.mul(code, value));
+  }
+  return acc;
+}
+
+SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
+                                          ValueRange rowParams,
+                                          ValueRange sums) {
+  int64_t perPlane = layout.chunkK / 4;
+  Value first = b.add(b.mul(index, layout.paddedBlockK / 4),
+                      arith::ShRUIOp::create(b, inBlock, b.index(2)));
+  SmallVector<Value> next(sums);
+  for (auto [j, codes] : llvm::enumerate(format.emitCodes(e, at, rowParams))) {
+    Value code = b.scalar(codes);
+    Value word = b.add(first, static_cast<int64_t>(j) % perPlane);
+    for (size_t m = 0; m < next.size(); ++m) {
+      Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)),
+                        layout.paddedK() / 4);
+      next[m] = dot(next[m], code, b.load(activations[0], b.add(row, word)));
+    }
+  }
+  return next;
+}
+
+/// The value of a splat constant that is an integer.
+static std::optional<int64_t> matchInteger(Value vector) {
+  DenseFPElementsAttr elements;
+  if (!matchPattern(vector, m_Constant(&elements)) || !elements.isSplat())
+    return std::nullopt;
+  double value = elements.getSplatValue<APFloat>().convertToDouble();
+  auto integer = static_cast<int64_t>(value);
+  if (static_cast<double>(integer) != value)
+    return std::nullopt;
+  return integer;
+}
+
+SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
+                                          ValueRange rowParams,
+                                          ValueRange sums) {
+  SmallVector<Value> params = format.emitBlockParams(e, at);
+  Value scale = b.scalar(format.emitIntegerScale(e, rowParams, params));
+  Value zero = format.emitZero(e, params);
+  std::optional<int64_t> integer = matchInteger(zero);
+  SmallVector<Value> init, codeSums, at2;
+  for (size_t m = 0; m < sums.size(); ++m) {
+    Value row =
+        b.mul(b.add(firstToken, static_cast<int64_t>(m)), layout.numBlocks());
+    at2.push_back(b.add(row, index));
+    Value sum = b.load(activations[2], at2.back());
+    // Threads that share a block subtract the zero point once.
+    if (!splitsBlocks())
+      sum = b.select(b.compare(arith::CmpIPredicate::eq, split, b.index(0)),
+                     sum, b.i32(0));
+    codeSums.push_back(sum);
+    init.push_back(integer ? b.mul(sum, b.i32(-*integer)) : b.i32(0));
+  }
+  SmallVector<Value> part =
+      forChunks(init, b.add(at, layout.blockParamBytes),
+                [&](Value chunk, Value inBlock, ValueRange carried) {
+                  return chunkInt8(chunk, index, inBlock, rowParams, carried);
+                });
+  auto toF32 = [&](Value v) -> Value {
+    return arith::SIToFPOp::create(b, b.getF32Type(), v);
+  };
+  for (size_t m = 0; m < sums.size(); ++m) {
+    Value ints = toF32(part[m]);
+    if (!integer)
+      ints = b.fsub(ints, b.fmul(b.scalar(zero), toF32(codeSums[m])));
+    Value factor = b.fmul(scale, b.load(activations[1], at2[m]));
+    part[m] = b.fma(ints, factor, sums[m]);
+  }
   return part;
 }
 
@@ -122,8 +253,10 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
   Value blocks = b.add(rowBlock, layout.rowHeaderBytes);
   SmallVector<Value> sums(tokens, b.f32(0.0));
   auto body = [&](Value index, ValueRange carried) {
-    return block(b.add(blocks, b.mul(index, layout.blockBytes())), index,
-                 rowParams, carried);
+    Value at = b.add(blocks, b.mul(index, layout.blockBytes()));
+    return arithmetic == Arithmetic::F32
+               ? blockF32(at, index, rowParams, carried)
+               : blockInt8(at, index, rowParams, carried);
   };
   if (layout.numBlocks() == 1)
     sums = body(b.index(0), sums);
@@ -139,6 +272,8 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
 
 static std::string kernelName(const MatmulSignature &sig) {
   std::string name = "matmul_" + mlir::qc::gpu::weightName(sig.weight);
+  if (sig.arithmetic == Arithmetic::Int8)
+    name += "_int8";
   if (sig.second)
     name += "_" + mlir::qc::gpu::weightName(*sig.second);
   if (sig.gate)
@@ -164,7 +299,11 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
   if (sig.tokens > 1)
     buffers.push_back(words);
   buffers.append(weights.size(), words);
-  buffers.push_back(floats);
+  bool int8 = sig.arithmetic == Arithmetic::Int8;
+  if (int8)
+    buffers.append({words, floats, words});
+  else
+    buffers.push_back(floats);
   if (sig.bias)
     buffers.append(weights.size(), floats);
   if (sig.residual)
@@ -176,7 +315,8 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
         Value state = sig.tokens > 1 ? args[next++] : Value();
         ValueRange blobs = args.slice(next, weights.size());
         next += weights.size();
-        Value x = args[next++];
+        ValueRange activations = args.slice(next, int8 ? 3 : 1);
+        next += activations.size();
         ValueRange biases = args.slice(next, sig.bias ? weights.size() : 0);
         next += biases.size();
         Value residual = sig.residual ? args[next++] : Value();
@@ -192,8 +332,8 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
           ::qc::PackedLayout layout = weight.getLayout();
           Value rowBlock = b.add(b.mul(b.groupX(), layout.rowBlockBytes()),
                                  layout.headerBytes);
-          TileEmitter emitter(b, ctx.target, weight, blob, lane, split, x,
-                              firstToken);
+          TileEmitter emitter(b, ctx, weight, sig.arithmetic, blob, lane, split,
+                              activations, firstToken);
           Value partial = b.shared(sig.tokens * b.threads);
           for (auto [m, sum] :
                llvm::enumerate(emitter.emit(rowBlock, sig.tokens)))

@@ -7,7 +7,8 @@ include "mlir/Pass/PassBase.td"
 def PrepareSPIRVPass : Pass<"qc-prepare-spirv", "::mlir::ModuleOp"> {
   let summary = "Say to GPU kernels what Vulkan wants to know";
   let description = [{
-    Gives each `gpu.module` the target environment (Vulkan 1.1, SPIR-V 1.3), each
+    Gives each `gpu.module` the target environment (Vulkan 1.1, SPIR-V 1.3; Vulkan
+    1.3, SPIR-V 1.6 where it has integer dot products), each
     kernel its entry point interface (workgroup size) and each buffer its
     storage class: `StorageBuffer`, or `Workgroup` where the memory space is the
     workgroup's. Results of an `scf.for` that may run zero times are selected from

@@ -2,6 +2,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
 #include "qc/Target/SPIRV/Passes.h"
 
@@ -21,12 +22,20 @@ struct PrepareSPIRVPass
 };
 } // namespace
 
-/// Vulkan 1.1 and nothing beyond it.
-static sp::TargetEnvAttr environment(MLIRContext *context) {
-  auto triple = sp::VerCapExtAttr::get(
-      sp::Version::V_1_3,
-      {sp::Capability::Shader, sp::Capability::GroupNonUniform},
-      {sp::Extension::SPV_KHR_storage_buffer_storage_class}, context);
+/// Vulkan 1.1 and nothing beyond it, or Vulkan 1.3 for integer dot products.
+static sp::TargetEnvAttr environment(MLIRContext *context, bool integerDot) {
+  SmallVector<sp::Capability> capabilities = {sp::Capability::Shader,
+                                              sp::Capability::GroupNonUniform};
+  SmallVector<sp::Extension> extensions = {
+      sp::Extension::SPV_KHR_storage_buffer_storage_class};
+  if (integerDot) {
+    capabilities.append({sp::Capability::DotProduct,
+                         sp::Capability::DotProductInput4x8BitPacked});
+    extensions.push_back(sp::Extension::SPV_KHR_integer_dot_product);
+  }
+  auto triple = sp::VerCapExtAttr::get(integerDot ? sp::Version::V_1_6
+                                                  : sp::Version::V_1_3,
+                                       capabilities, extensions, context);
   return sp::TargetEnvAttr::get(triple, sp::getDefaultResourceLimits(context),
                                 sp::ClientAPI::Vulkan, sp::Vendor::Unknown,
                                 sp::DeviceType::Unknown,
@@ -69,7 +78,10 @@ void PrepareSPIRVPass::runOnOperation() {
                            sp::StorageClassAttr::get(context, storage));
   });
   for (auto module : getOperation().getOps<mlir::gpu::GPUModuleOp>()) {
-    module->setAttr(sp::getTargetEnvAttrName(), environment(context));
+    WalkResult dots =
+        module.walk([](sp::SUDotOp) { return WalkResult::interrupt(); });
+    module->setAttr(sp::getTargetEnvAttrName(),
+                    environment(context, dots.wasInterrupted()));
     for (auto kernel : module.getOps<mlir::gpu::GPUFuncOp>()) {
       std::optional<ArrayRef<int32_t>> size = kernel.getKnownBlockSize();
       if (!size) {

@@ -18,7 +18,7 @@
 // CHECK-SAME:  kernel = "attention_1_1x8f16_window4_3f000000"}
 // CHECK-SAME:  kernel = "add_8"}
 // CHECK-SAME:  ["kv", "write", array<i64: 0, 32, 0, 32>]
-// CHECK-SAME:  table_bytes_per_position = 16 : i64
+// CHECK-SAME:  table_bytes_per_position = 16 : i64, tests = [{format = "float<f32>"
 // CHECK:       gpu.func @attention_1_1x8f16_window4
 // CHECK-NOT:   gpu.func @attention_
 

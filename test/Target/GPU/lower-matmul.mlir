@@ -1,4 +1,4 @@
-// RUN: qc-opt %s --qc-lower-to-gpu-kernels=max-tokens=16 -split-input-file | FileCheck %s
+// RUN: qc-opt %s --qc-lower-to-gpu-kernels=max-tokens=16 | FileCheck %s
 
 // One token has a kernel of its own; several share the decoded weight in tiles
 // of 8. Codes are unpacked from 32-bit words; nothing narrower appears.

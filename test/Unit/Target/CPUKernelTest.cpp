@@ -18,15 +18,6 @@ using namespace qc::test;
 
 namespace {
 
-bool hasIntegerCodes(const std::string &format) {
-  // Codebooks of 6 values do not fill 4-byte words.
-  return format.rfind("float", 0) != 0 &&
-         format.find("vector = 6") == std::string::npos;
-}
-bool hasFloatZeros(const std::string &format) {
-  return format.find("zero = ") != std::string::npos;
-}
-
 /// What rounding the tables of partial sums to 8 bits may change in each row's
 /// sum, over its scale: half a step a look-up, where a step is 1/127 of a K
 /// block's largest partial sum of the (rounded) entries and activations.

@@ -15,7 +15,8 @@ namespace qc::test {
 class DeviceModel {
 public:
   DeviceModel(mlir::DictionaryAttr device, const std::string &target,
-              uint32_t codeKind, std::string code, int64_t vocabulary);
+              uint32_t codeKind, uint32_t features, std::string code,
+              int64_t vocabulary);
   DeviceModel(const DeviceModel &) = delete;
   const QCDeviceModel &get() const { return model; }
 

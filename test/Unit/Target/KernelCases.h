@@ -105,6 +105,15 @@ inline std::vector<uint8_t> packed(const Format &format,
   return blob;
 }
 
+inline bool hasIntegerCodes(const std::string &format) {
+  // Codebooks of 6 values do not fill 4-byte words.
+  return format.rfind("float", 0) != 0 &&
+         format.find("vector = 6") == std::string::npos;
+}
+inline bool hasFloatZeros(const std::string &format) {
+  return format.find("zero = ") != std::string::npos;
+}
+
 } // namespace qc::test
 
 #endif // QC_TEST_UNIT_TARGET_KERNELCASES_H

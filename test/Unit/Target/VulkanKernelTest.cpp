@@ -28,6 +28,9 @@ using ::qc::HostWeight;
 
 namespace {
 
+/// How the matmul computes.
+enum class Arithmetic { F32, Int8, Int8WithDot };
+
 /// A weight of the test model.
 struct Item {
   std::string format;
@@ -41,9 +44,10 @@ public:
   static constexpr int64_t maxTokens = 24;
   /// Null: `error` says why.
   static std::unique_ptr<TestModel>
-  create(const Item &embedding, const Item &weight, std::string &error);
-  /// Whether there is a device at all.
-  static bool hasDevice(std::string &why);
+  create(const Item &embedding, const Item &weight, std::string &error,
+         Arithmetic arithmetic = Arithmetic::F32);
+  /// Whether there is a device with `features`.
+  static bool hasDevice(std::string &why, uint32_t features = 0);
 
   std::vector<float> run(int step, std::vector<int32_t> ids,
                          std::string &error);
@@ -59,7 +63,8 @@ private:
 
 std::unique_ptr<TestModel> TestModel::create(const Item &embedding,
                                              const Item &weight,
-                                             std::string &error) {
+                                             std::string &error,
+                                             Arithmetic arithmetic) {
   DialectRegistry registry;
   registry.insert<mlir::qc::QCDialect, lm::LMDialect, func::FuncDialect,
                   arith::ArithDialect>();
@@ -94,16 +99,20 @@ std::unique_ptr<TestModel> TestModel::create(const Item &embedding,
              %e = qc.get_weight @w0 : {4}
              %w = qc.get_weight @w1 : {5}
              %x = qc.embedding %ids, %e : (tensor<{1}xi32>, {4}) -> tensor<{1}x{3}xf32>
-             %y = qc.matmul %x, [%w] arithmetic(<f32>) : (tensor<{1}x{3}xf32>, {5}) -> tensor<{1}x{2}xf32>
+             %y = qc.matmul %x, [%w] arithmetic(<{6}>) : (tensor<{1}x{3}xf32>, {5}) -> tensor<{1}x{2}xf32>
              return %y : tensor<{1}x{2}xf32>
            })",
-        name, ids, weight.weight.n, weight.weight.k, types[0], types[1]);
+        name, ids, weight.weight.n, weight.weight.k, types[0], types[1],
+        arithmetic == Arithmetic::F32 ? "f32" : "int8");
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
   if (!module)
     return nullptr;
   PassManager pm(&context);
   mlir::qc::gpu::LowerToGPUKernelsPassOptions options;
   options.maxTokens = maxTokens;
+  bool dot = arithmetic == Arithmetic::Int8WithDot;
+  if (dot)
+    options.integerDot = "spirv";
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
   mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
   if (failed(pm.run(*module)))
@@ -115,7 +124,7 @@ std::unique_ptr<TestModel> TestModel::create(const Item &embedding,
   }
   result->model = std::make_unique<DeviceModel>(
       (*module)->getAttrOfType<DictionaryAttr>("qc.device"), "spirv",
-      QC_CODE_SPIRV,
+      QC_CODE_SPIRV, dot ? QC_FEATURE_INTEGER_DOT_PRODUCT : 0,
       std::string(reinterpret_cast<const char *>(words->data()),
                   4 * words->size()),
       result->n);
@@ -140,19 +149,26 @@ std::vector<float> TestModel::run(int step, std::vector<int32_t> ids,
   return out;
 }
 
-bool TestModel::hasDevice(std::string &why) {
+bool TestModel::hasDevice(std::string &why, uint32_t features) {
   QCDeviceModel empty = {};
   QCDeviceCode code = {};
   code.kind = QC_CODE_SPIRV;
+  code.features = features;
   empty.abi_version = QC_DEVICE_ABI_VERSION;
   empty.target = "spirv";
   empty.codes = &code;
   empty.num_codes = 1;
   std::vector<::qc::rt::DeviceInfo> devices;
   ::qc::rt::DeviceError error;
-  if (listDevices(empty, devices, error))
-    return true;
-  why = error.message;
+  if (!listDevices(empty, devices, error)) {
+    why = error.message;
+    return false;
+  }
+  for (const auto &device : devices) {
+    if (device.unsuitable.empty())
+      return true;
+    why = device.unsuitable;
+  }
   return false;
 }
 
@@ -171,14 +187,21 @@ static HostWeight floatWeight(int64_t n, int64_t k,
 }
 
 static void checkProduct(const std::string &spelling, const Format &format,
-                         Shape shape) {
+                         Shape shape, Arithmetic arithmetic) {
+  bool int8 = arithmetic != Arithmetic::F32;
   std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
   HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
   auto n = static_cast<size_t>(shape.n), k = static_cast<size_t>(shape.k);
   std::vector<double> w(n * k);
   for (size_t row = 0; row < n; ++row)
-    format.decodeRow(weight.views(), shape.n, shape.k,
-                     static_cast<int64_t>(row), &w[row * k]);
+    if (int8)
+      format.decodeRowInt8(weight.views(), shape.n, shape.k,
+                           static_cast<int64_t>(row), &w[row * k]);
+    else
+      format.decodeRow(weight.views(), shape.n, shape.k,
+                       static_cast<int64_t>(row), &w[row * k]);
+  auto block = static_cast<size_t>(
+      format.packedLayout(shape.n, shape.k, mlir::qc::gpu::packedRows).blockK);
   constexpr size_t tokens = 21;
   std::vector<float> x(tokens * k);
   std::normal_distribution<float> normal(0, 2);
@@ -188,7 +211,7 @@ static void checkProduct(const std::string &spelling, const Format &format,
   auto plain = ::qc::parseFormat("float<f32>", error);
   HostWeight inputs = floatWeight(tokens, shape.k, x);
   auto model = TestModel::create({"float<f32>", *plain, inputs},
-                                 {spelling, format, weight}, error);
+                                 {spelling, format, weight}, error, arithmetic);
   ASSERT_TRUE(model) << spelling << ": " << error;
   auto check = [&](const std::vector<int32_t> &ids,
                    const std::vector<float> &y) {
@@ -201,12 +224,26 @@ static void checkProduct(const std::string &spelling, const Format &format,
           sum += product;
           magnitude += std::abs(product);
         }
+        // Rounding the activations moves each by half a step at most.
+        double rounding = 0;
+        const float *token = &x[static_cast<size_t>(ids[t]) * k];
+        for (size_t from = 0; int8 && from < k; from += block) {
+          double top = 0, weights = 0;
+          for (size_t i = from; i < std::min(k, from + block); ++i) {
+            top = std::max<double>(top, std::abs(token[i]));
+            weights += std::abs(w[row * k + i]);
+          }
+          rounding += 0.5 * top / 127 * weights * (1 + 1e-5);
+        }
+        // Stored zero points are subtracted from the codes' sum: count it.
+        double scale = hasFloatZeros(spelling) && int8 ? 300.0 : 1.0;
         double bound =
-            (static_cast<double>(k) + 8) * 0x1p-24 * magnitude + 1e-30;
+            (static_cast<double>(k) + 8) * 0x1p-24 * scale * magnitude +
+            rounding + 1e-30;
         ASSERT_LE(std::abs(y[t * n + row] - sum), bound)
-            << spelling << " n=" << n << " k=" << k << " token " << t << " of "
-            << ids.size() << " row " << row << " got " << y[t * n + row]
-            << " expected " << sum;
+            << spelling << " int8=" << int8 << " n=" << n << " k=" << k
+            << " token " << t << " of " << ids.size() << " row " << row
+            << " got " << y[t * n + row] << " expected " << sum;
       }
   };
   // One token by the kernel of one token; whole, ragged and several tiles.
@@ -239,10 +276,30 @@ TEST_P(VulkanKernelTest, ProductMatchesDoubleReference) {
   for (Shape shape : shapes) {
     if (format->check(shape.n, shape.k))
       continue;
-    checkProduct(GetParam(), *format, shape);
+    checkProduct(GetParam(), *format, shape, Arithmetic::F32);
     if (HasFatalFailure())
       return;
   }
+}
+
+TEST_P(VulkanKernelTest, Int8ProductMatchesDoubleReference) {
+  std::string error, why;
+  if (!hasIntegerCodes(GetParam()))
+    return;
+  auto format = ::qc::parseFormat(GetParam(), error);
+  ASSERT_TRUE(format) << error;
+  bool dot = TestModel::hasDevice(why, QC_FEATURE_INTEGER_DOT_PRODUCT);
+  for (Shape shape : shapes) {
+    if (format->check(shape.n, shape.k))
+      continue;
+    checkProduct(GetParam(), *format, shape,
+                 dot ? Arithmetic::Int8WithDot : Arithmetic::Int8);
+    if (HasFatalFailure())
+      return;
+  }
+  // Without the instruction.
+  if (dot)
+    checkProduct(GetParam(), *format, {50, 172}, Arithmetic::Int8);
 }
 
 /// All codes x zero points, a thinned set of scales, every table and codebook

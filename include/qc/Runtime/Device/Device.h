@@ -53,6 +53,9 @@ public:
   virtual bool run(int step, std::span<const int32_t> ids, int64_t position,
                    float *out, DeviceError &error) = 0;
   virtual const DeviceInfo &info() const = 0;
+  /// Decodes the packed weight `blob` by the kernel of `test`: out [n][k].
+  virtual bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
+                      float *out, DeviceError &error) = 0;
 };
 
 /// Makes the device that `model.target` names, with the packed weights (64-byte
