@@ -60,14 +60,32 @@ class VulkanTest(tools.Scratch):
     def test_greedy_tokens_of_the_cpu(self):
         """200 tokens of the committed model, for each recipe."""
         ids = self.write_ids([1])
-        recipes = ("int4_sym", "int4_asym", "int8", "nf4")
-        cases = [(r, a) for r in recipes for a in ("f32", "int8")] + [("none", "auto")]
-        for recipe, activations in cases:
-            options = (f"--quantize={recipe}", f"--activations={activations}")
+        for recipe in ("int4_sym", "int4_asym", "int8", "nf4", "none"):
+            options = (f"--quantize={recipe}", "--activations=f32")
             cpu = self.compile(STORIES, *options)
             gpu = self.compile(STORIES, "--target=spirv", *options)
             expected = tools.generate_ids(cpu, ids, 200)
-            self.assertEqual(tools.generate_ids(gpu, ids, 200), expected, options)
+            self.assertEqual(tools.generate_ids(gpu, ids, 200), expected, recipe)
+
+    def test_int8_activations(self):
+        """The codes are the CPU's but where an activation lies on the border of
+        two codes; what such flips change stays below what rounding to int8 itself
+        changes (root mean squares)."""
+        ids = self.write_ids([1] + [(37 * i) % 512 for i in range(150)])
+        for recipe in ("int4_sym", "int4_asym", "int8", "nf4"):
+            logits = {}
+            for target in ("cpu", "spirv"):
+                for activations in ("f32", "int8"):
+                    options = (f"--quantize={recipe}", f"--activations={activations}")
+                    executable = self.compile(STORIES, f"--target={target}", *options)
+                    logits[target, activations] = tools.logits(
+                        executable, ids, self.path("out")
+                    )
+            apart = logits["spirv", "int8"] - logits["cpu", "int8"]
+            rounding = logits["cpu", "int8"] - logits["cpu", "f32"]
+            print(f"{recipe}: flips {apart.std():.1e}, int8 {rounding.std():.1e}, "
+                  f"median of flips {np.median(np.abs(apart)):.1e}")  # fmt: skip
+            self.assertLessEqual(apart.std(), rounding.std(), recipe)
 
     def test_positions_beyond_a_workgroup(self):
         """Attention over more positions than threads, prompts in odd chunks."""
