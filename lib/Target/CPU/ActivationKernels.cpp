@@ -21,14 +21,38 @@ std::string ActivationLayout::name() const {
                        blockK, paddedBlockK);
 }
 
+/// Stores codes of inputs [from, from + width) of a block, width a power of two
+/// that divides `from`, at `base`, groups of four `stride` apart.
+static void emitStoreCodes(KernelBuilder &b, Value codes, Value out, Value base,
+                           Value from, Value stride) {
+  int64_t width = cast<VectorType>(codes.getType()).getNumElements();
+  Value group = b.add(base, b.mul(b.div(from, 4), stride));
+  if (width < 4) {
+    b.storeVector(codes, out, b.add(group, b.rem(from, 4)));
+    return;
+  }
+  for (int64_t i = 0; i < width; i += 4) {
+    Value four = vector::ExtractStridedSliceOp::create(
+        b, codes, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{4},
+        ArrayRef<int64_t>{1});
+    b.storeVector(four, out, group);
+    group = b.add(group, stride);
+  }
+}
+
 /// Quantizes `length` inputs of row `row` from column `from` on to one int8
 /// block.
 static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               ValueRange args, Value row, Value block,
                               int64_t length) {
-  Value x = args[0], out = args[1];
+  Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
-  Value to = b.mul(block, layout.paddedBlockK);
+  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), tokenTile(b.target));
+  Value token = b.sub(row, tile), stride = b.mul(tokens, 4);
+  Value base = b.add(b.add(b.mul(tile, layout.paddedK()), b.mul(token, 4)),
+                     b.mul(b.mul(block, layout.paddedBlockK), tokens));
+  Value meta = b.add(
+      b.add(b.mul(tile, layout.numBlocks()), b.mul(block, tokens)), token);
   Value top =
       b.reduceVectors(length, vector::CombiningKind::MAXNUMF, 0.0,
                       [&](int64_t width, Value at) -> Value {
@@ -52,17 +76,19 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                    b.splat(width, -127.0));
         Value wide = arith::FPToSIOp::create(b, b.i32s(width), v);
         Value code = arith::TruncIOp::create(b, b.i8s(width), wide);
-        b.storeVector(code, out, {row, b.add(to, at)});
+        emitStoreCodes(b, code, out, base, at, stride);
         return v;
       });
-  b.store(scale, args[2], {row, block});
+  b.store(scale, b.flatten(args[2]), meta);
   // At most 127 * blockK: exact in f32 too.
-  b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), args[3],
-          {row, block});
+  b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), b.flatten(args[3]),
+          meta);
   if (int64_t padding = layout.paddedBlockK - length) {
     Value zero = arith::ConstantOp::create(b, b.getI8IntegerAttr(0));
     b.loop(b.index(0), b.index(padding), 1, [&](Value i) {
-      b.store(zero, out, {row, b.add(b.add(to, length), i)});
+      Value at = b.add(i, length);
+      b.store(zero, out,
+              b.add(b.add(base, b.mul(b.div(at, 4), stride)), b.rem(at, 4)));
     });
   }
 }

@@ -77,9 +77,20 @@ struct ActivationLayout {
   std::string name() const;
 };
 
+/// Tokens that share each decoded register of weights.
+inline int64_t tokenTile(const TargetFeatures &target) {
+  return target.avx512 ? 8 : 4;
+}
+
 /// f32: (x, out f32 [tokens, paddedK], thread, threads)
 /// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
 ///        sums of codes i32 [tokens, blocks], thread, threads)
+///
+/// The int8 outputs interleave the tokens of each tile of KernelBuilder::
+/// forTiles(), so that a kernel reads one stream: with t the tile's first
+/// token and c its size, the code of token t + m and input i is element
+/// t * paddedK + i / 4 * 4 * c + 4 * m + i % 4 of the buffer, the scale of
+/// block j element t * blocks + j * c + m. For one token that is its row.
 func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
 
 /// Types of what prepareKernel() writes.
