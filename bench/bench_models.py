@@ -167,7 +167,7 @@ def main():
     parser.add_argument("--engines", help="only these, comma separated")
     parser.add_argument("--formats", help=f"of {', '.join(FORMATS)}; default: all")
     parser.add_argument(
-        "--rows", help="only workloads whose name contains one of these"
+        "--rows", help="only workloads of these names, or whose names contain these"
     )
     parser.add_argument("--threads", default=str(len(os.sched_getaffinity(0))))
     parser.add_argument("--rounds", type=int, default=3, help="turns of each engine")
@@ -177,7 +177,14 @@ def main():
     if unknown := set(formats) - set(FORMATS):
         parser.error(f"unknown format {unknown.pop()!r}, expected {list(FORMATS)}")
     args.engines = args.engines.split(",") if args.engines else None
-    wanted = lambda name: not args.rows or any(r in name for r in args.rows.split(","))
+    names = {w.name for w in WORKLOADS} | PROCESSES.keys()
+
+    def wanted(name):
+        if not args.rows:
+            return True
+        parts = args.rows.split(",")
+        return any(p == name if p in names else p in name for p in parts)
+
     rows = [w.name for w in WORKLOADS if wanted(w.name)]
     rows += [name for name in PROCESSES if wanted(name)]
 

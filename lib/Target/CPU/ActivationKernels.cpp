@@ -12,13 +12,25 @@ using namespace mlir::qc::cpu;
 
 ActivationLayout ActivationLayout::get(WeightType weight,
                                        Arithmetic arithmetic) {
+  // Rounding errors of short dot products average out less: with blocks of 32
+  // int8 costs small models less than 0.1 % perplexity.
+  constexpr int64_t shortK = 1024, shortBlock = 32;
   ::qc::PackedLayout layout = weight.getLayout();
-  return {arithmetic, layout.k, layout.blockK, layout.paddedBlockK};
+  FormatAttrInterface format = weight.getFormat();
+  ActivationLayout result = {arithmetic, layout.k, layout.blockK,
+                             layout.paddedBlockK, layout.numBlocks()};
+  if (arithmetic == Arithmetic::Int8 && layout.k < shortK &&
+      layout.blockK == layout.paddedBlockK && layout.blockK % shortBlock == 0 &&
+      shortBlock % layout.chunkK == 0 && !format.getAdditiveTables()) {
+    result.blockK = result.paddedBlockK = shortBlock;
+    result.blocks = layout.paddedK() / shortBlock;
+  }
+  return result;
 }
 
 std::string ActivationLayout::name() const {
-  return llvm::formatv("{0}_{1}_{2}_{3}", stringifyArithmetic(arithmetic), k,
-                       blockK, paddedBlockK);
+  return llvm::formatv("{0}_{1}_{2}_{3}_{4}", stringifyArithmetic(arithmetic),
+                       k, blockK, paddedBlockK, blocks);
 }
 
 /// Stores codes of inputs [from, from + width) of a block, width a power of two
@@ -125,22 +137,25 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
         ItemRange range =
             b.partition(b.mul(b.dim(args[0], 0), blocks), args[args.size() - 2],
                         args[args.size() - 1]);
-        int64_t lastLength = layout.k - (blocks - 1) * layout.blockK;
+        // Full blocks, a partial one, empty ones.
+        int64_t full = layout.k / layout.blockK;
+        int64_t partial = layout.k % layout.blockK;
         b.loop(range.begin, range.end, 1, [&](Value item) {
           Value row = b.div(item, blocks), block = b.rem(item, blocks);
-          if (lastLength == layout.blockK) {
-            emit(b, layout, args, row, block, layout.blockK);
-            return;
-          }
-          Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                               block, b.index(blocks - 1));
-          auto branch = scf::IfOp::create(b, isLast, /*withElseRegion=*/true);
-          OpBuilder::InsertionGuard guard(b);
-          b.setInsertionPointToStart(branch.thenBlock());
-          emit(b, layout, args, row, block, lastLength);
-          b.setInsertionPointToStart(branch.elseBlock());
-          if (blocks > 1)
-            emit(b, layout, args, row, block, layout.blockK);
+          auto branch = [&](int64_t begin, int64_t end, int64_t length) {
+            if (begin >= end)
+              return;
+            if (begin == 0 && end == blocks)
+              return emit(b, layout, args, row, block, length);
+            Value inside =
+                arith::AndIOp::create(b, b.less(b.index(begin - 1), block),
+                                      b.less(block, b.index(end)));
+            b.ifThen(inside,
+                     [&] { emit(b, layout, args, row, block, length); });
+          };
+          branch(0, full, layout.blockK);
+          branch(full, full + (partial ? 1 : 0), partial);
+          branch(full + (partial ? 1 : 0), blocks, 0);
         });
       });
 }

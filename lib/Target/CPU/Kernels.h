@@ -61,13 +61,14 @@ func::FuncOp attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
 
 //===-- Packed weights (MatmulKernels.cpp, DecodeKernels.cpp) -------------===//
 
-/// How a matmul reads its activations.
+/// How a matmul reads its activations: in blocks of `blockK` inputs, which are
+/// one or several to a K block of the weight.
 struct ActivationLayout {
   Arithmetic arithmetic = Arithmetic::F32;
-  int64_t k = 0, blockK = 0, paddedBlockK = 0;
+  int64_t k = 0, blockK = 0, paddedBlockK = 0, blocks = 0;
 
   static ActivationLayout get(WeightType weight, Arithmetic arithmetic);
-  int64_t numBlocks() const { return (k + blockK - 1) / blockK; }
+  int64_t numBlocks() const { return blocks; }
   int64_t paddedK() const { return numBlocks() * paddedBlockK; }
   /// f32 activations that need no padding are read where they are.
   bool needsPreparation() const {

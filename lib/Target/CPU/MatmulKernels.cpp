@@ -37,6 +37,7 @@ public:
   TileEmitter(KernelBuilder &b, WeightType weight, Arithmetic arithmetic,
               Value weights, Value firstRow, ValueRange activations)
       : b(b), layout(weight.getLayout()),
+        input(ActivationLayout::get(weight, arithmetic)),
         e{b,           b.getLoc(), weights, b.target.lanes,
           layout.rows, firstRow,   b.target},
         format(weight.getFormat()), arithmetic(arithmetic),
@@ -83,6 +84,7 @@ private:
 
   KernelBuilder &b;
   ::qc::PackedLayout layout;
+  ActivationLayout input;
   DecodeEmitter e;
   FormatAttrInterface format;
   Arithmetic arithmetic;
@@ -143,10 +145,10 @@ Value TileEmitter::dot(Value acc, Value codes, Value activations) {
   return multiplyAdd(acc, codes, activations);
 }
 
-/// init + integer sums of one K block whose activations are at `codes`.
+/// init + integer sums of one block of activations at `codes`.
 SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
                                            Value codes, ValueRange init) {
-  int64_t count = layout.chunksPerBlock();
+  int64_t count = input.paddedBlockK / layout.chunkK;
   int64_t perPlane = layout.chunkK / 4;
   auto tokens = static_cast<int64_t>(init.size());
   // One token alone would wait for each dot product: keep several sums.
@@ -230,34 +232,42 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
   std::optional<int64_t> integer = matchInteger(zero);
   if (dotOffset() && !integer)
     zero = b.fsub(zero, b.splat(e.rows, static_cast<double>(dotOffset())));
-  SmallVector<Value> init(sums.size(), e.splatInt(b.i32s(e.rows), 0));
-  Value meta = b.add(b.mul(row, layout.numBlocks()), b.mul(index, tokens));
-  SmallVector<Value> activationSums;
-  for (int64_t m = 0; m < tokens; ++m)
-    activationSums.push_back(
-        b.broadcast(e.rows, b.load(activations[2], b.add(meta, m))));
   // Several planes (codebooks) have one offset each.
   int64_t planes = integer && dotOffset() ? *integer / 128 : 1;
   int64_t start = integer ? *integer - planes * dotOffset() : 0;
-  if (start != 0)
-    for (auto [value, sum] : llvm::zip_equal(init, activationSums)) {
-      value = b.mul(sum, e.splatInt(b.i32s(e.rows), -start));
+  int64_t parts = input.numBlocks() / layout.numBlocks();
+  Value firstMeta =
+      b.add(b.mul(row, input.numBlocks()), b.mul(index, parts * tokens));
+  Value firstCode = b.add(b.mul(row, input.paddedK()),
+                          b.mul(index, layout.paddedBlockK * tokens));
+  SmallVector<Value> totals(sums);
+  for (int64_t p = 0; p < parts; ++p) {
+    Value meta = b.add(firstMeta, p * tokens);
+    SmallVector<Value> init(tokens, e.splatInt(b.i32s(e.rows), 0));
+    SmallVector<Value> activationSums;
+    for (int64_t m = 0; m < tokens; ++m)
+      activationSums.push_back(
+          b.broadcast(e.rows, b.load(activations[2], b.add(meta, m))));
+    if (start != 0)
+      for (auto [value, sum] : llvm::zip_equal(init, activationSums))
+        value = b.mul(sum, e.splatInt(b.i32s(e.rows), -start));
+    int64_t chunks = input.paddedBlockK / layout.chunkK;
+    SmallVector<Value> dots = chunksInt8(
+        b.add(at, layout.blockParamBytes + p * chunks * layout.chunkBytes),
+        rowParams, b.add(firstCode, p * input.paddedBlockK * tokens), init);
+    for (int64_t m = 0; m < tokens; ++m) {
+      Value sx = b.load(activations[1], b.add(meta, m));
+      Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), dots[m]);
+      if (!integer) {
+        Value sum =
+            arith::SIToFPOp::create(b, b.f32s(e.rows), activationSums[m]);
+        ints = b.fsub(ints, b.fmul(zero, sum));
+      }
+      totals[m] =
+          b.fma(ints, b.fmul(scale, b.broadcast(e.rows, sx)), totals[m]);
     }
-  SmallVector<Value> part =
-      chunksInt8(b.add(at, layout.blockParamBytes), rowParams,
-                 b.add(b.mul(row, layout.paddedK()),
-                       b.mul(index, layout.paddedBlockK * tokens)),
-                 init);
-  for (int64_t m = 0; m < tokens; ++m) {
-    Value sx = b.load(activations[1], b.add(meta, m));
-    Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), part[m]);
-    if (!integer) {
-      Value sum = arith::SIToFPOp::create(b, b.f32s(e.rows), activationSums[m]);
-      ints = b.fsub(ints, b.fmul(zero, sum));
-    }
-    part[m] = b.fma(ints, b.fmul(scale, b.broadcast(e.rows, sx)), sums[m]);
   }
-  return part;
+  return totals;
 }
 
 //===----------------------------------------------------------------------===//
