@@ -22,28 +22,45 @@ static void relax() {
 #endif
 }
 
+static void futexWait(std::atomic<uint32_t> &word, uint32_t value) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT_PRIVATE,
+          value, nullptr, nullptr, 0);
+}
+
+static void futexWake(std::atomic<uint32_t> &word) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAKE_PRIVATE,
+          INT_MAX, nullptr, nullptr, 0);
+}
+
 // A kernel of the decode step takes 10 to 1000 microseconds: spinning for
-// about 100 covers uneven shares; who waits longer is likely waiting for a
-// thread that has no core.
+// about 100 covers uneven shares; who waits longer is waiting for a thread that
+// has no core, and sleeps: spinning on would spend the share of CPU time that
+// the team needs to catch up, and sched_yield() gives a whole time slice away.
 static constexpr int patientSpins = 4000;
 static constexpr int crowdedSpins = 20;
 
 void SpinBarrier::wait() {
   if (threads == 1)
     return;
-  uint64_t own = generation.load(std::memory_order_relaxed);
+  uint32_t own = generation.load(std::memory_order_relaxed);
   if (arrived.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
     arrived.store(0, std::memory_order_relaxed);
-    generation.store(own + 1, std::memory_order_release);
+    // Sequentially consistent with the sleepers: either they are seen here and
+    // woken, or their futex sees the new generation.
+    generation.store(own + 1, std::memory_order_seq_cst);
+    if (sleepers.load(std::memory_order_seq_cst) > 0)
+      futexWake(generation);
     return;
   }
   for (int spins = 0; generation.load(std::memory_order_acquire) == own;) {
     if (spins < spinLimit) {
       ++spins;
       relax();
-    } else {
-      sched_yield();
+      continue;
     }
+    sleepers.fetch_add(1, std::memory_order_seq_cst);
+    futexWait(generation, own);
+    sleepers.fetch_sub(1, std::memory_order_seq_cst);
   }
 }
 
@@ -57,16 +74,6 @@ int64_t qc::rt::availableCPUs() {
     return CPU_COUNT(&set);
   // More CPUs than cpu_set_t has room for.
   return std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-static void futexWait(std::atomic<uint32_t> &word, uint32_t value) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT_PRIVATE,
-          value, nullptr, nullptr, 0);
-}
-
-static void futexWake(std::atomic<uint32_t> &word) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAKE_PRIVATE,
-          INT_MAX, nullptr, nullptr, 0);
 }
 
 /// Best effort: where it is refused, the scheduler places the thread.

@@ -2,8 +2,8 @@
 //
 // Generated code is SPMD: all threads of a team enter a step function together
 // and meet in qc_barrier between kernels, some hundred times a token. So the
-// barrier spins, nothing here allocates or locks while a step runs, and workers
-// sleep in the kernel (futex) only when no step has followed for a while.
+// barrier spins, nothing here allocates or locks while a step runs, and threads
+// sleep in the kernel (futex) only when nothing has followed for a while.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QC_RUNTIME_THREADS_THREADPOOL_H
@@ -22,8 +22,9 @@ namespace qc::rt {
 int64_t availableCPUs();
 
 /// Sense-reversing barrier: the last thread to arrive advances `generation`,
-/// for which the others spin. With more threads than CPUs, spinning keeps the
-/// awaited thread off its core: then they yield almost at once.
+/// for which the others spin a while and then sleep. With more threads than
+/// CPUs, spinning keeps the awaited thread off its core: then they sleep almost
+/// at once.
 class alignas(64) SpinBarrier {
 public:
   SpinBarrier(int64_t threads, int spinLimit)
@@ -32,9 +33,10 @@ public:
 
 private:
   const int64_t threads;
-  const int spinLimit; ///< pauses before the core is yielded
+  const int spinLimit; ///< pauses before sleeping
   alignas(64) std::atomic<int64_t> arrived{0};
-  alignas(64) std::atomic<uint64_t> generation{0};
+  alignas(64) std::atomic<uint32_t> generation{0};
+  std::atomic<int32_t> sleepers{0}; ///< rarely written, read with generation
 };
 
 /// Threads that live as long as the model. The thread that calls run() is
