@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 1
+#define QC_ABI_VERSION 2
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
 /// passed to the step function.
@@ -46,15 +46,15 @@ typedef void (*QCStepFn)(const void *weights, void *arena, void *kv,
 /// One generated matmul kernel, exposed for --self-test. Both functions are
 /// single threaded and take raw pointers.
 typedef struct QCKernel {
-  const char *name;   ///< symbol of the kernel in the object file
-  const char *format; ///< textual format, readable by qc::parseFormat()
-  int64_t n, k;       ///< weight is [n, k]: n outputs, k inputs
-  int64_t rows;       ///< rows interleaved in the packed layout
+  const char *name;      ///< symbol of the kernel in the object file
+  const char *format;    ///< textual format, readable by qc::parseFormat()
+  int64_t n, k;          ///< weight is [n, k]: n outputs, k inputs
+  int64_t rows;          ///< rows interleaved in the packed layout
   int64_t weight_offset; ///< of one weight of this kind in section "weights"
   int64_t weight_bytes;
-  int64_t scratch_bytes; ///< what `matmul` needs for count <= max_tokens
+  int64_t scratch_bytes;    ///< what `matmul` needs for count <= max_tokens
   int32_t int8_activations; ///< 1 when activations are quantized to int8
-  int32_t int8_block; ///< k covered by one activation scale, 0 if none
+  int32_t int8_block;       ///< k covered by one activation scale, 0 if none
   /// y [m, n] = x [m, k] * W^T
   void (*matmul)(const void *weight, const float *x, int64_t m, float *y,
                  void *scratch);
@@ -89,6 +89,11 @@ typedef struct QCModel {
   int64_t num_kernels;
   const QCFormatTest *format_tests;
   int64_t num_format_tests;
+  /// Code versions of the same model over the same weights for different CPUs,
+  /// best first; the last is `qc_model` itself. Null and 0 when there is but
+  /// one. Only `qc_model` has them.
+  const struct QCModel *const *versions;
+  int64_t num_versions;
 } QCModel;
 
 extern const QCModel qc_model;
@@ -102,9 +107,10 @@ extern const QCModel qc_model;
 // Every section starts at a multiple of 4096. The trailer is the last
 // sizeof(QCTrailer) bytes of the file. Little endian.
 //
-// Sections: "weights" (raw), "metadata" (JSON object, see docs/ModelABI.md) and,
-// if the model has a tokenizer, "tokenizer" (its file, whole: tokenizer.json or
-// tokenizer.model; which one, `metadata.tokenizer.kind` says).
+// Sections: "weights" (raw), "metadata" (JSON object, see docs/ModelABI.md)
+// and, if the model has a tokenizer, "tokenizer" (its file, whole:
+// tokenizer.json or tokenizer.model; which one, `metadata.tokenizer.kind`
+// says).
 
 #define QC_TRAILER_MAGIC "QCPAYLD1"
 

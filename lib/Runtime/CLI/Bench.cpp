@@ -46,8 +46,8 @@ int Program::runBench() {
   // would come from the cache.
   std::vector<int32_t> ids(static_cast<size_t>(std::max(prompt, tokens)));
   for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] = static_cast<int32_t>((i * 7919 + 1) %
-                                  static_cast<size_t>(qc_model.vocab_size));
+    ids[i] = static_cast<int32_t>(
+        (i * 7919 + 1) % static_cast<size_t>(activeModel().vocab_size));
   // The yardstick before and after: on a shared machine speed comes and goes.
   int64_t swept = 0;
   double bandwidth = streamBandwidth(session->threadPool(), 3, swept);
@@ -80,7 +80,7 @@ int Program::runBench() {
     std::puts(json{{"model", metadata.value("model", std::string())},
                    {"format", metadata.value("format", std::string())},
                    {"bits_per_weight", metadata.value("bits_per_weight", 0.0)},
-                   {"target_cpu", qc_model.target_cpu},
+                   {"target_cpu", activeModel().target_cpu},
                    {"threads", session->threads()},
                    {"repeat", options.repeat},
                    {"prefill", prefill.report(prompt)},

@@ -249,6 +249,11 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   }
   ctx.module->setAttr("qc.kernels", b.getArrayAttr(list));
 
+  // Packed like the model's own weights, maybe for wider vectors.
+  int64_t rows = ctx.target.lanes;
+  for (auto weight : ctx.module.getOps<WeightOp>())
+    if (weight.getWeightType().isPacked())
+      rows = weight.getWeightType().getPackedRows();
   SmallVector<Attribute> tests;
   for (WeightType type : decoded)
     addFormat(type);
@@ -256,8 +261,8 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     std::string name = llvm::formatv("qc_format_{0}_decode", tests.size());
     ::qc::HostWeight weight =
         format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
-    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
-                                ctx.target.lanes);
+    auto type =
+        WeightType::get(b.getContext(), {weight.n, weight.k}, format, rows);
     emitDecodeTest(ctx, name, type);
     tests.push_back(describe(name, type).getDictionary(b.getContext()));
   }

@@ -221,7 +221,7 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   sig.gate = op.getGate();
   for (Value weight : op.getWeights()) {
     auto type = cast<WeightType>(weight.getType());
-    if (type.getPackedRows() != ctx.target.lanes)
+    if (type.getPackedRows() % ctx.target.lanes != 0)
       return op.emitOpError() << "weight " << type << " must be packed<"
                               << ctx.target.lanes << "> for this CPU";
     sig.weights.push_back(type);
@@ -321,7 +321,7 @@ LogicalResult FunctionLowering::lower(Operation *op) {
       })
       .Case([&](EmbeddingOp embedding) -> LogicalResult {
         WeightType type = embedding.getWeight().getType();
-        if (type.getPackedRows() != ctx.target.lanes)
+        if (type.getPackedRows() % ctx.target.lanes != 0)
           return embedding.emitOpError()
                  << "weight " << type << " must be packed<" << ctx.target.lanes
                  << "> for this CPU";

@@ -90,8 +90,8 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   if (!known->isCPUStringValid(cpu.llvmName))
     return llvm::createStringError(
         "unknown CPU '" + name.str() +
-        "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni "
-        "or a name that llc -mcpu=help lists");
+        "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni, "
+        "x86-64-multi or a name that llc -mcpu=help lists");
   std::unique_ptr<llvm::MCSubtargetInfo> info(
       (*target)->createMCSubtargetInfo(triple(), cpu.llvmName, cpu.features));
   auto has = [&](StringRef feature) {
@@ -114,6 +114,21 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }
   return cpu;
+}
+
+llvm::Expected<std::vector<CPU>> CPU::list(StringRef name) {
+  std::vector<CPU> cpus;
+  SmallVector<StringRef> names = {name};
+  if (name == "x86-64-multi")
+    names = {"x86-64-v4-vnni", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v3",
+             "x86-64-v2"};
+  for (StringRef one : names) {
+    llvm::Expected<CPU> cpu = get(one);
+    if (!cpu)
+      return cpu.takeError();
+    cpus.push_back(std::move(*cpu));
+  }
+  return cpus;
 }
 
 std::unique_ptr<llvm::TargetMachine> CPU::createTargetMachine() const {
