@@ -22,6 +22,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KINDS = ("docs", "unit", "lit", "python")
+# GoogleTest binaries of minutes, and in how many processes their cases run.
+SHARDS = {"CPUKernelTest": 6}
 
 
 class Tally:
@@ -80,15 +82,21 @@ def load(path):
         return None
 
 
-def gtest_binary(command, directory, timeout):
-    """(name, report or None, exit status, output) of one GoogleTest binary."""
+def gtest_binary(command, shard, directory, timeout):
+    """(name, report or None, exit status, output) of one GoogleTest binary, or of
+    its cases of one shard."""
     name = os.path.basename(command[0])
+    shards = SHARDS.get(name, 1)
+    environment = dict(
+        os.environ, GTEST_TOTAL_SHARDS=str(shards), GTEST_SHARD_INDEX=str(shard)
+    )
     with tempfile.TemporaryDirectory() as scratch:
         report = os.path.join(scratch, "report.json")
         status, output = run(
             command + [f"--gtest_output=json:{report}", "--gtest_brief=1"],
             timeout,
             cwd=directory,
+            env=environment,
         )
         return name, load(report), status, output
 
@@ -115,9 +123,16 @@ def unit_tests(args, tally):
     for test in tests:
         if "command" not in test:
             tally.fail(test["name"], "not built")
+    runs = [
+        (command, shard)
+        for command in commands
+        for shard in range(SHARDS.get(os.path.basename(command[0]), 1))
+    ]
+    # The long ones first, so that no core idles at the end.
+    runs.sort(key=lambda r: -SHARDS.get(os.path.basename(r[0][0]), 1))
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         results = pool.map(
-            lambda c: gtest_binary(c, args.build, args.timeout), commands
+            lambda r: gtest_binary(*r, args.build, args.timeout), runs
         )
         for name, report, status, output in results:
             if report is None:

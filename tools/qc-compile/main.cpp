@@ -56,7 +56,7 @@ static cl::opt<std::string>
             cl::desc("Write the IR after each phase and the code here"),
             cl::value_desc("folder"), cl::cat(category));
 static cl::opt<std::string>
-    kvCache("kv-cache", cl::desc("KV cache elements: auto, f32 or f16"),
+    kvCache("kv-cache", cl::desc("KV cache elements: auto, f32, f16 or i8"),
             cl::init("auto"), cl::cat(category));
 static cl::opt<std::string>
     activations("activations",
@@ -114,8 +114,8 @@ int main(int argc, char **argv) {
   if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "none"}))
     return usage("quantize", quantize,
                  "int4_sym, int4_asym, int8, nf4 or none");
-  if (!oneOf(kvCache, {"auto", "f32", "f16"}))
-    return usage("kv-cache", kvCache, "auto, f32 or f16");
+  if (!oneOf(kvCache, {"auto", "f32", "f16", "i8"}))
+    return usage("kv-cache", kvCache, "auto, f32, f16 or i8");
   if (!oneOf(activations, {"auto", "f32", "int8"}))
     return usage("activations", activations, "auto, f32 or int8");
   if (groupSize < -1)

@@ -21,9 +21,11 @@ namespace qc {
 ///   codebooks entry [M, 2^B, g]
 ///   scales    scale [n]
 ///
-/// Packed: the header is all codebooks in f32; the row header is the scales of
-/// the rows in f32; one K block without parameters covers the row. A chunk is
-/// one vector of inputs: for each book the codes of the rows.
+/// Packed: the header is all codebooks in f32, then, if g is a multiple of 4,
+/// all codebooks in steps of max |entry| / 127 plus 128 as u8, then that step
+/// in f32; the row header is the scales of the rows in f32; K blocks of about
+/// 128 inputs have no parameters. A chunk is one vector of inputs: for each
+/// book the codes of the rows.
 class CodebookFormat final : public Format {
 public:
   const int books, bits;
@@ -44,6 +46,10 @@ public:
                  double *out) const override;
   std::optional<std::string> checkValues(const Components &c, int64_t n,
                                          int64_t k) const override;
+  /// With the entries rounded as in the packed u8 codebooks.
+  void decodeRowInt8(const Components &c, int64_t n, int64_t k, int64_t row,
+                     double *out) const override;
+  int int8Roundings() const override { return hasByteEntries() ? books : 0; }
   PackedLayout packedLayout(int64_t n, int64_t k, int64_t rows) const override;
   void packHeader(const Components &c, const PackedLayout &layout,
                   uint8_t *out) const override;
@@ -51,6 +57,20 @@ public:
                     int64_t block, uint8_t *out) const override;
   /// Every entry of every book, and a row for each scale.
   HostWeight exhaustiveWeight(bool quick) const override;
+
+  bool hasByteEntries() const { return vector % 4 == 0; }
+  /// Byte offsets in the packed header.
+  int64_t byteEntriesOffset() const {
+    return (books * numEntries() * vector * 4 + 63) / 64 * 64;
+  }
+  int64_t stepOffset() const {
+    return byteEntriesOffset() + (books * numEntries() * vector + 63) / 64 * 64;
+  }
+
+private:
+  template <typename Entry>
+  void decodeWith(const Components &c, int64_t k, int64_t row, double *out,
+                  Entry entry) const;
 };
 
 } // namespace qc

@@ -179,6 +179,15 @@ public:
   virtual void decodeRow(const Components &c, int64_t n, int64_t k, int64_t row,
                          double *out) const = 0;
 
+  /// The values that kernels of `int8` arithmetic use, exact; other than
+  /// decodeRow() where table or codebook entries are rounded to 8 bits.
+  virtual void decodeRowInt8(const Components &c, int64_t n, int64_t k,
+                             int64_t row, double *out) const {
+    decodeRow(c, n, k, row, out);
+  }
+  /// How many such roundings a weight has.
+  virtual int int8Roundings() const { return 0; }
+
   /// Plausibility of the component *values* (codebook index in range, scales
   /// finite, ...): what is wrong and where, nullopt if nothing.
   virtual std::optional<std::string> checkValues(const Components &c, int64_t n,

@@ -29,9 +29,10 @@ namespace qc {
 ///   scale_offset f32 [1]                with double_quant only
 ///   table        f32 [2^b]              without a named table only
 ///
-/// Packed: the header is the table in f32; block parameters are the scales of
-/// the rows (f32 with double_quant), padded to 4 bytes; chunks as packCodes()
-/// writes them.
+/// Packed: the header is the table in f32, the table in steps of max |table| /
+/// 127 plus 128 as u8 (repeated to 64 bytes), and the step in f32; block
+/// parameters are the scales of the rows (f32 with double_quant), padded to 4
+/// bytes; chunks as packCodes() writes them.
 class LUTFormat final : public Format {
 public:
   enum class Table { User, NF4, FP4 };
@@ -56,6 +57,10 @@ public:
                  double *out) const override;
   std::optional<std::string> checkValues(const Components &c, int64_t n,
                                          int64_t k) const override;
+  /// With the entries rounded as in the packed u8 table.
+  void decodeRowInt8(const Components &c, int64_t n, int64_t k, int64_t row,
+                     double *out) const override;
+  int int8Roundings() const override { return 1; }
   PackedLayout packedLayout(int64_t n, int64_t k, int64_t rows) const override;
   void packHeader(const Components &c, const PackedLayout &layout,
                   uint8_t *out) const override;
@@ -70,6 +75,14 @@ public:
                 int64_t group) const;
   /// Entry `code` of the table.
   float entry(const Components &c, int64_t code) const;
+  /// Byte offsets in the packed header.
+  int64_t byteTableOffset() const;
+  int64_t stepOffset() const;
+
+private:
+  template <typename Entry>
+  void decodeWith(const Components &c, int64_t k, int64_t row, double *out,
+                  Entry entry) const;
 };
 
 /// NF4: quantiles of the normal distribution (Dettmers et al., arXiv

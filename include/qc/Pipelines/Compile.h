@@ -24,15 +24,15 @@ enum class Emit { Executable, Shared, Object, LLVM, Assembly, MLIR };
 struct CompileOptions {
   std::string input;  ///< model folder or .mlir file
   std::string output; ///< "-" for text on stdout
-  /// int4_sym, int4_asym, int8, nf4, none; empty: int4_sym for a folder, none for
-  /// IR.
+  /// int4_sym, int4_asym, int8, nf4, none; empty: int4_sym for a folder, none
+  /// for IR.
   std::string quantize;
   int64_t groupSize = 0; ///< 0: 128 or 64 as the model's shapes allow
   std::string mcpu = "native";
   Emit emit = Emit::Executable;
-  std::string compileTo; ///< phase to stop after; empty: all
-  std::string dumpDir;   ///< IR after each phase, LLVM IR and assembly
-  std::string kvCache = "auto";     ///< f32, f16; auto: f32 if not quantized
+  std::string compileTo;        ///< phase to stop after; empty: all
+  std::string dumpDir;          ///< IR after each phase, LLVM IR and assembly
+  std::string kvCache = "auto"; ///< f32, f16; auto: f32 if not quantized
   std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
   std::string runtime;              ///< archive to link
   int64_t maxTokens = 128;

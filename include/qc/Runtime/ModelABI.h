@@ -23,6 +23,7 @@ extern "C" {
 #endif
 
 #define QC_ABI_VERSION 2
+#define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
 /// passed to the step function.
@@ -33,8 +34,9 @@ void qc_barrier(void *team);
 /// their keys and values to the KV cache. position + count <= capacity.
 ///   weights   section "weights" of the artefact, 64-byte aligned
 ///   arena     QCModel::arena_bytes of scratch, 64-byte aligned
-///   kv        QCModel::kv_bytes_per_token * capacity bytes, 64-byte aligned,
-///             layout [layer][key, value][kv head][capacity][head dim]
+///   kv        QCModel::kv_bytes_per_token * capacity bytes, 64-byte aligned;
+///             the layout is the generated code's own
+///   capacity  a multiple of QC_CACHE_TILE
 ///   ids       int32 [count], each in [0, vocab_size): the caller checks
 ///   logits    decode, prefill: float [vocab_size] of the last token;
 ///             score: float [count][vocab_size]
@@ -55,6 +57,11 @@ typedef struct QCKernel {
   int64_t scratch_bytes;    ///< what `matmul` needs for count <= max_tokens
   int32_t int8_activations; ///< 1 when activations are quantized to int8
   int32_t int8_block;       ///< k covered by one activation scale, 0 if none
+  /// Table entries rounded to 8 bits in a weight of `matmul`, not of
+  /// decode_row.
+  int32_t weight_roundings;
+  /// Partial sums rounded to 8 bits in one output of one token, 0 if none.
+  int32_t table_lookups;
   /// y [m, n] = x [m, k] * W^T
   void (*matmul)(const void *weight, const float *x, int64_t m, float *y,
                  void *scratch);

@@ -1,6 +1,7 @@
 //===- Codebook.cpp - Additive vector codebooks ---------------------------===//
 #include "qc/Format/Codebook.h"
 
+#include "../Base/ByteTable.h"
 #include "../Base/ScalePatterns.h"
 #include "../Base/Spelling.h"
 #include "qc/Format/Elements.h"
@@ -41,8 +42,9 @@ std::vector<TensorSpec> CodebookFormat::components(int64_t n, int64_t k) const {
           {"scales", scale, {n}}};
 }
 
-void CodebookFormat::decodeRow(const Components &c, int64_t n, int64_t k,
-                               int64_t row, double *out) const {
+template <typename Entry>
+void CodebookFormat::decodeWith(const Components &c, int64_t k, int64_t row,
+                                double *out, Entry entryOf) const {
   double factor = loadFloat(scale, c[scalesAt].data, row);
   int64_t code = row * numVectors(k) * books;
   for (int64_t first = 0; first < k; first += vector) {
@@ -53,11 +55,28 @@ void CodebookFormat::decodeRow(const Components &c, int64_t n, int64_t k,
           (m * numEntries() + loadCode(codeType(), c[codesAt].data, code)) *
           vector;
       for (int64_t j = 0; j < size; ++j)
-        out[first + j] += loadFloat(entry, c[codebooksAt].data, at + j);
+        out[first + j] += entryOf(at + j);
     }
     for (int64_t j = 0; j < size; ++j)
       out[first + j] *= factor;
   }
+}
+
+void CodebookFormat::decodeRow(const Components &c, int64_t n, int64_t k,
+                               int64_t row, double *out) const {
+  decodeWith(c, k, row, out, [&](int64_t i) {
+    return loadFloat(entry, c[codebooksAt].data, i);
+  });
+}
+
+void CodebookFormat::decodeRowInt8(const Components &c, int64_t n, int64_t k,
+                                   int64_t row, double *out) const {
+  if (!hasByteEntries())
+    return decodeRow(c, n, k, row, out);
+  ByteTable table(books * numEntries() * vector, [&](int64_t i) {
+    return loadFloat(entry, c[codebooksAt].data, i);
+  });
+  decodeWith(c, k, row, out, [&](int64_t i) { return table.value(i); });
 }
 
 std::optional<std::string>
@@ -83,10 +102,13 @@ PackedLayout CodebookFormat::packedLayout(int64_t n, int64_t k,
   layout.n = n;
   layout.k = k;
   layout.rows = rows;
-  layout.headerBytes = (books * numEntries() * vector * 4 + 63) / 64 * 64;
+  layout.headerBytes =
+      hasByteEntries() ? stepOffset() + 64 : byteEntriesOffset();
   layout.rowHeaderBytes = rows * 4;
-  layout.blockK = k;
-  layout.paddedBlockK = numVectors(k) * vector;
+  // Kernels quantize activations, and tables of partial sums, a block at a
+  // time.
+  layout.blockK = std::min(k, vector * std::max<int64_t>(1, 128 / vector));
+  layout.paddedBlockK = numVectors(layout.blockK) * vector;
   layout.chunkK = vector;
   layout.chunkBytes = books * rows * byteWidth(codeType());
   return layout;
@@ -96,6 +118,13 @@ void CodebookFormat::packHeader(const Components &c, const PackedLayout &layout,
                                 uint8_t *out) const {
   for (int64_t i = 0; i < books * numEntries() * vector; ++i)
     storeFloat(DType::F32, out, i, loadFloat(entry, c[codebooksAt].data, i));
+  if (!hasByteEntries())
+    return;
+  ByteTable table(books * numEntries() * vector, [&](int64_t i) {
+    return loadFloat(entry, c[codebooksAt].data, i);
+  });
+  std::copy(table.codes.begin(), table.codes.end(), out + byteEntriesOffset());
+  storeFloat(DType::F32, out + stepOffset(), 0, table.step);
 }
 
 void CodebookFormat::packRowBlock(const Components &c,

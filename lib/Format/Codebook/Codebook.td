@@ -3,7 +3,8 @@
 include "qc/Dialect/QC/IR/QCAttrs.td"
 
 def QC_CodebookFormatAttr : QC_Format<"CodebookFormat", "codebook",
-    ["emitRowParams", "emitChunk", "emitRowScale"]> {
+    ["getIntegerBits", "getRowsPerBlock", "getAdditiveTables", "emitRowParams", "emitChunk",
+     "emitRowScale", "emitCodes", "emitZero", "emitIntegerScale"]> {
   let summary = "Additive vector codebooks with a scale a row";
   let description = [{
     `vector` consecutive inputs of a row are `scale[row] * sum_m C_m[code_m]`

@@ -1,10 +1,10 @@
 //===- Grouped.cpp - Integers with a scale for each group -----------------===//
 #include "qc/Format/Grouped.h"
 
-#include "qc/Format/Codes.h"
 #include "../Base/GroupCodes.h"
 #include "../Base/ScalePatterns.h"
 #include "../Base/Spelling.h"
+#include "qc/Format/Codes.h"
 #include "qc/Format/Elements.h"
 
 #include <cstring>

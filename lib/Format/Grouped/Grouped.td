@@ -10,7 +10,7 @@ def QC_ZeroKind : I32EnumAttr<"ZeroKind", "zero points of a grouped format", [
 }
 
 def QC_GroupedFormatAttr : QC_Format<"GroupedFormat", "grouped",
-    ["getAffineBits", "emitBlockParams", "emitChunk", "emitBlockScale",
+    ["getIntegerBits", "emitBlockParams", "emitChunk", "emitBlockScale",
      "emitCodes", "emitZero"]> {
   let summary = "Integers of 1 to 8 bits with a scale for each group of inputs";
   let description = [{

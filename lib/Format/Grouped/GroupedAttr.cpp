@@ -74,7 +74,7 @@ std::shared_ptr<const ::qc::Format> GroupedFormatAttr::getHostFormat() const {
   return hostFormat(*this);
 }
 
-int GroupedFormatAttr::getAffineBits() const {
+int GroupedFormatAttr::getIntegerBits() const {
   return static_cast<int>(getBits());
 }
 
@@ -83,9 +83,9 @@ SmallVector<Value> GroupedFormatAttr::emitBlockParams(DecodeEmitter &e,
   SmallVector<Value> params = {e.loadF32(block, getScale())};
   if (getZero() == ZeroKind::None)
     return params;
-  Value zeros = e.add(block, e.rows * getScale().getIntOrFloatBitWidth() / 8);
+  Value zeros = e.add(block, e.stride * getScale().getIntOrFloatBitWidth() / 8);
   if (getZero() == ZeroKind::Int) {
-    Value codes = e.load(zeros, VectorType::get({e.rows}, e.b.getI8Type()));
+    Value codes = e.loadRows(zeros, e.b.getI8Type());
     params.push_back(arith::UIToFPOp::create(e.b, e.loc, e.f32Vector(), codes));
   } else {
     params.push_back(e.loadF32(zeros, getZero() == ZeroKind::F16
@@ -112,17 +112,17 @@ Value GroupedFormatAttr::emitBlockScale(DecodeEmitter &e,
   return arith::AddFOp::create(e.b, e.loc, params[0], params[0]);
 }
 
-SmallVector<Value> GroupedFormatAttr::emitCodes(DecodeEmitter &e,
-                                                Value chunk) const {
+SmallVector<Value> GroupedFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
+                                                ValueRange) const {
   return e.unpackCodes(chunk, static_cast<int>(getBits()));
 }
 
 SmallVector<Value> GroupedFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
-                                                ValueRange,
+                                                ValueRange rowParams,
                                                 ValueRange params) const {
   Value zero = emitZero(e, params);
   SmallVector<Value> weights;
-  for (Value codes : emitCodes(e, chunk))
+  for (Value codes : emitCodes(e, chunk, rowParams))
     for (Value code : e.splitCodes(codes)) {
       Value number = arith::SIToFPOp::create(e.b, e.loc, e.f32Vector(), code);
       weights.push_back(arith::SubFOp::create(e.b, e.loc, number, zero));

@@ -1,10 +1,11 @@
 //===- LUT.cpp - Codes into a table, scaled group by group ----------------===//
 #include "qc/Format/LUT.h"
 
-#include "qc/Format/Codes.h"
+#include "../Base/ByteTable.h"
 #include "../Base/GroupCodes.h"
 #include "../Base/ScalePatterns.h"
 #include "../Base/Spelling.h"
+#include "qc/Format/Codes.h"
 #include "qc/Format/Elements.h"
 
 #include <cmath>
@@ -80,8 +81,9 @@ float LUTFormat::entry(const Components &c, int64_t code) const {
   return loadFloat(DType::F32, c[tableAt(*this)].data, code);
 }
 
-void LUTFormat::decodeRow(const Components &c, int64_t n, int64_t k,
-                          int64_t row, double *out) const {
+template <typename Entry>
+void LUTFormat::decodeWith(const Components &c, int64_t k, int64_t row,
+                           double *out, Entry entryOf) const {
   GroupCodes codes = groupCodes(*this);
   std::vector<uint8_t> q(static_cast<size_t>(k));
   unpackBits(c[codesAt].data + row * codes.rowBytes(k), 0, k, bits, q.data());
@@ -92,8 +94,20 @@ void LUTFormat::decodeRow(const Components &c, int64_t n, int64_t k,
       factor = scaleAt(c, k, row, g);
       last = g;
     }
-    out[i] = factor * entry(c, q[static_cast<size_t>(i)]);
+    out[i] = factor * entryOf(q[static_cast<size_t>(i)]);
   }
+}
+
+void LUTFormat::decodeRow(const Components &c, int64_t n, int64_t k,
+                          int64_t row, double *out) const {
+  decodeWith(c, k, row, out, [&](int64_t code) { return entry(c, code); });
+}
+
+void LUTFormat::decodeRowInt8(const Components &c, int64_t n, int64_t k,
+                              int64_t row, double *out) const {
+  ByteTable table(int64_t(1) << bits,
+                  [&](int64_t code) { return entry(c, code); });
+  decodeWith(c, k, row, out, [&](int64_t code) { return table.value(code); });
 }
 
 std::optional<std::string> LUTFormat::checkValues(const Components &c,
@@ -114,14 +128,28 @@ std::optional<std::string> LUTFormat::checkValues(const Components &c,
 
 PackedLayout LUTFormat::packedLayout(int64_t n, int64_t k, int64_t rows) const {
   PackedLayout layout = groupCodes(*this).layout(n, k, rows, byteWidth(scale));
-  layout.headerBytes = ((int64_t(4) << bits) + 63) / 64 * 64;
+  layout.headerBytes = stepOffset() + 64;
   return layout;
+}
+
+int64_t LUTFormat::byteTableOffset() const {
+  return std::max<int64_t>(64, int64_t(4) << bits);
+}
+
+int64_t LUTFormat::stepOffset() const {
+  return byteTableOffset() + std::max<int64_t>(64, int64_t(1) << bits);
 }
 
 void LUTFormat::packHeader(const Components &c, const PackedLayout &layout,
                            uint8_t *out) const {
   for (int64_t code = 0; code < int64_t(1) << bits; ++code)
     storeFloat(DType::F32, out, code, entry(c, code));
+  ByteTable table(int64_t(1) << bits,
+                  [&](int64_t code) { return entry(c, code); });
+  for (int64_t i = byteTableOffset(); i < stepOffset(); ++i)
+    out[i] = table.codes[static_cast<size_t>((i - byteTableOffset()) &
+                                             ((int64_t(1) << bits) - 1))];
+  storeFloat(DType::F32, out + stepOffset(), 0, table.step);
 }
 
 void LUTFormat::packRowBlock(const Components &c, const PackedLayout &layout,

@@ -10,10 +10,12 @@ def QC_TableKind : I32EnumAttr<"TableKind", "table of a look-up format", [
 }
 
 def QC_LUTFormatAttr : QC_Format<"LUTFormat", "lut",
-    ["emitRowParams", "emitBlockParams", "emitChunk", "emitBlockScale"]> {
+    ["getIntegerBits", "emitRowParams", "emitBlockParams", "emitChunk",
+     "emitBlockScale", "emitCodes", "emitZero", "emitIntegerScale"]> {
   let summary = "Codes into a table, with a scale for each group of inputs";
   let description = [{
-    `w = scale * table[code]`. `nf4` (Dettmers et al., arXiv 2305.14314, appendix
+    `w = scale * table[code]`. In `int8` arithmetic the entries are rounded to
+    multiples of max |table| / 127. `nf4` (Dettmers et al., arXiv 2305.14314, appendix
     E) and `fp4` (bitsandbytes' E2M1 scaled to [-1, 1]) are fixed tables of 16
     entries; `bits = b` has a component `table` f32 [2^b] of its own. With
     `double_quant = B` the scales are 8-bit codes into a table with an absmax for

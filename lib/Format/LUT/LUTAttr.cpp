@@ -1,11 +1,13 @@
 //===- LUTAttr.cpp - #qc.lut in the IR ------------------------------------===//
 //
-// Header of a packed weight: the table in f32. Block parameters: the scales of
-// the rows, f32 when they were double quantized.
+// Header of a packed weight: the table in f32 and in 8 bits. Block parameters:
+// the scales of the rows, f32 when they were double quantized.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "qc/Dialect/QC/IR/QCDialect.h"
+#include "qc/Format/LUT.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -85,9 +87,18 @@ std::shared_ptr<const ::qc::Format> LUTFormatAttr::getHostFormat() const {
   return hostFormat(*this);
 }
 
+static std::shared_ptr<const ::qc::LUTFormat> layoutOf(LUTFormatAttr format) {
+  return std::static_pointer_cast<const ::qc::LUTFormat>(
+      format.getHostFormat());
+}
+
 SmallVector<Value> LUTFormatAttr::emitRowParams(DecodeEmitter &e, Value header,
                                                 Value) const {
-  return {header};
+  Value step = e.load(e.add(header, layoutOf(*this)->stepOffset()),
+                      VectorType::get({1}, e.b.getF32Type()));
+  return {header, vector::BroadcastOp::create(
+                      e.b, e.loc, e.f32Vector(),
+                      vector::ExtractOp::create(e.b, e.loc, step, 0))};
 }
 
 SmallVector<Value> LUTFormatAttr::emitBlockParams(DecodeEmitter &e,
@@ -107,4 +118,24 @@ SmallVector<Value> LUTFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
     for (Value code : e.splitCodes(codes))
       weights.push_back(e.lookup(rowParams[0], int64_t(1) << getBits(), code));
   return weights;
+}
+
+int LUTFormatAttr::getIntegerBits() const { return 8; }
+
+SmallVector<Value> LUTFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
+                                            ValueRange rowParams) const {
+  Value table = e.add(rowParams[0], layoutOf(*this)->byteTableOffset());
+  SmallVector<Value> codes = e.unpackCodes(chunk, static_cast<int>(getBits()));
+  for (Value &code : codes)
+    code = e.lookupBytes(table, static_cast<int>(getBits()), code);
+  return codes;
+}
+
+Value LUTFormatAttr::emitZero(DecodeEmitter &e, ValueRange) const {
+  return e.splat(e.f32Vector(), 128);
+}
+
+Value LUTFormatAttr::emitIntegerScale(DecodeEmitter &e, ValueRange rowParams,
+                                      ValueRange params) const {
+  return arith::MulFOp::create(e.b, e.loc, params[0], rowParams[1]);
 }

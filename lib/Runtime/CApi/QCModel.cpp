@@ -59,6 +59,7 @@ static std::string open(QCSession &session, const std::string &path,
       return "tokenizer: " + error;
   }
   Session::Options options;
+  options.hugePages = true;
   options.threads = threads ? threads : availableCPUs();
   options.capacity =
       context ? context : std::min<int64_t>(activeModel().max_positions, 4096);

@@ -26,6 +26,7 @@ const char *qc::rt::helpText() {
                          most 4096)
   --quiet                only the text
   --no-mmap              read the weights into memory
+  --no-huge-pages        leave them in the page cache's small pages
 
   --perplexity FILE      how well the model predicts a text [--json]
       --perplexity-mode windows|lines|gptq   --window N   --perplexity-tokens N
@@ -136,6 +137,7 @@ static std::vector<Option> optionTable(Options &o) {
       flag("--pin", o.pin),
       flag("--quiet", o.quiet),
       flag("--no-mmap", o.noMmap),
+      flag("--no-huge-pages", o.noHugePages),
       text("--perplexity", o.perplexity),
       {"--perplexity-mode", true,
        [&o](std::string_view value) -> const char * {

@@ -30,6 +30,7 @@ int Program::createSession(int64_t capacity) {
   wanted.threads = options.threads ? options.threads : availableCPUs();
   wanted.capacity = capacity;
   wanted.pin = options.pin;
+  wanted.hugePages = !options.noMmap && !options.noHugePages;
   std::string error;
   session = Session::create(activeModel(), weights(), wanted, error);
   return session ? Success : fail(OutOfResources, error);

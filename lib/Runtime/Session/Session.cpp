@@ -10,7 +10,10 @@ std::unique_ptr<Session> Session::create(const QCModel &model,
   std::unique_ptr<Session> session(
       new Session(model, weights, options.capacity));
   size_t bytes = 0;
-  if (__builtin_mul_overflow(static_cast<size_t>(options.capacity),
+  // Generated code keeps positions in tiles.
+  session->allocated =
+      (options.capacity + QC_CACHE_TILE - 1) / QC_CACHE_TILE * QC_CACHE_TILE;
+  if (__builtin_mul_overflow(static_cast<size_t>(session->allocated),
                              static_cast<size_t>(model.kv_bytes_per_token),
                              &bytes) ||
       !session->kv.allocate(bytes)) {
@@ -25,6 +28,8 @@ std::unique_ptr<Session> Session::create(const QCModel &model,
             " bytes of activations";
     return nullptr;
   }
+  if (options.hugePages)
+    session->hugePages.begin(weights, static_cast<size_t>(model.weights_bytes));
   session->logits.resize(static_cast<size_t>(model.vocab_size));
   session->pool = ThreadPool::create(options.threads, options.pin, error);
   if (!session->pool)
@@ -58,10 +63,19 @@ bool Session::stopped(std::string &error) const {
 void Session::step(QCStepFn fn, std::span<const int32_t> ids, float *out) {
   auto count = static_cast<int64_t>(ids.size());
   pool->run([&](int64_t thread) {
-    fn(weights, arena.get(), kv.get(), limit, ids.data(), count, used, out,
+    fn(weights, arena.get(), kv.get(), allocated, ids.data(), count, used, out,
        thread, pool->size(), pool->team());
   });
   used += count;
+  // After single tokens only: a prompt's first answer should not wait.
+  if (count == 1 && !hugePages.isDone()) {
+    int64_t share =
+        (hugePages.piecesPerStep() + pool->size() - 1) / pool->size();
+    pool->run([&](int64_t) {
+      for (int64_t i = 0; i < share && hugePages.moveOne(); ++i) {
+      }
+    });
+  }
 }
 
 const float *Session::append(std::span<const int32_t> ids, std::string &error) {

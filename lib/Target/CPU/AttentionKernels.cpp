@@ -3,7 +3,13 @@
 // Attention runs with an online softmax (Milakov and Gimelshein, arXiv
 // 1805.02867; Dao et al., arXiv 2205.14135): for each query the positions are
 // taken in tiles; a running maximum m, sum l and accumulator acc are rescaled
-// by exp(m_old - m_new) when the maximum grows.
+// by exp(m_old - m_new) when the maximum grows. Several query heads of one
+// key/value head share each load of the cache.
+//
+// The cache of a layer: tiles of 16 positions, for keys of head 0, 1, ..., then
+// for values. A tile of keys is [headDim][16] elements, so that the scores of
+// 16 positions are the lanes of a vector; a tile of values [16][headDim]. With
+// i8 elements 16 f32 scales follow, one a position.
 //
 //===----------------------------------------------------------------------===//
 #include "Kernels.h"
@@ -107,78 +113,329 @@ static MemRefType cacheMemory(lm::KVCacheType cache) {
   return MemRefType::get({ShapedType::kDynamic}, cache.getElementType());
 }
 
+int64_t cpu::cacheTileElements(lm::KVCacheType cache) {
+  int64_t scales = cache.getElementType().isInteger(8) ? 4 * cacheTile : 0;
+  return cacheTile * cache.getHeadDim() + scales;
+}
+
+namespace {
+/// Where the tiles of a layer are, in elements of the cache's memory.
+struct CacheAddress {
+  KernelBuilder &b;
+  lm::KVCacheType cache;
+  Value layer, capacity;
+
+  Value tile(Value head, Value index) {
+    Value tiles = b.div(capacity, cacheTile);
+    return b.add(layer, b.mul(b.add(b.mul(head, tiles), index),
+                              cacheTileElements(cache)));
+  }
+  Value keys(Value head, Value index) { return tile(head, index); }
+  Value values(Value head, Value index) {
+    return tile(b.add(head, cache.getHeads()), index);
+  }
+  /// Offset of the scales in an i8 tile.
+  int64_t scales() const { return cacheTile * cache.getHeadDim(); }
+};
+} // namespace
+
+/// Quantizes `d` values from x[row, from] on; returns the inverse scale and
+/// stores the scale as the one of `lane` of the tile.
+static Value emitCacheScale(KernelBuilder &b, CacheAddress &address, Value x,
+                            Value row, Value from, Value memory, Value tile,
+                            Value lane) {
+  int64_t d = address.cache.getHeadDim();
+  Value top =
+      b.reduceVectors(d, vector::CombiningKind::MAXNUMF, 0.0,
+                      [&](int64_t width, Value at) -> Value {
+                        return math::AbsFOp::create(
+                            b, b.loadVector(width, x, {row, b.add(from, at)}));
+                      });
+  Value scale = b.fdiv(top, b.f32(127.0));
+  Value bytes = vector::BitCastOp::create(b, b.i8s(4), b.broadcast(1, scale));
+  b.storeVector(bytes, memory,
+                b.add(b.add(tile, address.scales()), b.mul(lane, 4)));
+  // The smallest normal number keeps the inverse finite; codes are clamped.
+  return b.fdiv(b.f32(1.0), b.fmax(scale, b.f32(0x1p-126)));
+}
+
 func::FuncOp cpu::appendKernel(KernelContext &ctx, lm::KVCacheType cache) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
-  Type idx = types.getIndexType();
+  Type idx = types.getIndexType(), element = cache.getElementType();
   int64_t heads = cache.getHeads(), d = cache.getHeadDim();
   Type matrix = types.matrix(heads * d);
+  bool int8 = element.isInteger(8);
   return getOrCreateKernel(
       ctx.module, "append_" + cacheName(cache),
       {matrix, matrix, cacheMemory(cache), idx, idx, idx, idx, idx}, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
-        Value memory = args[2], layer = args[3], capacity = args[4];
+        Value memory = args[2];
+        CacheAddress address{b, cache, args[3], args[4]};
         Value items = b.mul(b.dim(args[0], 0), heads);
         ItemRange range = b.partition(items, args[6], args[7]);
-        Value values = b.mul(capacity, heads * d);
+        auto narrow = [&](int64_t width, Value v, Value inverse) -> Value {
+          auto type = VectorType::get({width}, element);
+          if (element.isF32())
+            return v;
+          if (!int8)
+            return arith::TruncFOp::create(b, type, v);
+          v = math::RoundEvenOp::create(b,
+                                        b.fmul(v, b.broadcast(width, inverse)));
+          v = b.fmax(arith::MinNumFOp::create(b, v, b.splat(width, 127.0)),
+                     b.splat(width, -127.0));
+          return arith::TruncIOp::create(
+              b, type, arith::FPToSIOp::create(b, b.i32s(width), v));
+        };
         b.loop(range.begin, range.end, 1, [&](Value item) {
           Value row = b.div(item, heads), head = b.rem(item, heads);
           Value from = b.mul(head, d);
-          Value p = b.add(b.mul(head, capacity), b.add(args[5], row));
-          Value to = b.add(layer, b.mul(p, d));
+          Value p = b.add(args[5], row);
+          Value index = b.div(p, cacheTile), lane = b.rem(p, cacheTile);
+          Value keys = address.keys(head, index);
+          Value values = address.values(head, index);
+          Value keyScale, valueScale;
+          if (int8) {
+            keyScale = emitCacheScale(b, address, args[0], row, from, memory,
+                                      keys, lane);
+            valueScale = emitCacheScale(b, address, args[1], row, from, memory,
+                                        values, lane);
+          }
+          b.loop(b.index(0), b.index(d), 1, [&](Value i) {
+            Value k = b.loadVector(1, args[0], {row, b.add(from, i)});
+            b.storeVector(narrow(1, k, keyScale), memory,
+                          b.add(b.add(keys, b.mul(i, cacheTile)), lane));
+          });
           b.forVectors(d, [&](int64_t width, Value at) {
-            auto narrow = [&](Value v) -> Value {
-              if (cache.getElementType().isF32())
-                return v;
-              return arith::TruncFOp::create(
-                  b, VectorType::get({width}, cache.getElementType()), v);
-            };
-            Value where = b.add(to, at);
-            b.storeVector(
-                narrow(b.loadVector(width, args[0], {row, b.add(from, at)})),
-                memory, where);
-            b.storeVector(
-                narrow(b.loadVector(width, args[1], {row, b.add(from, at)})),
-                memory, b.add(where, values));
+            Value v = b.loadVector(width, args[1], {row, b.add(from, at)});
+            b.storeVector(narrow(width, v, valueScale), memory,
+                          b.add(b.add(values, b.mul(lane, d)), at));
           });
         });
       });
 }
 
 namespace {
-/// Emits the attention of one query over [start, end).
-struct AttentionEmitter {
+/// Emits the attention of `count` query heads that share a key/value head.
+class AttentionEmitter {
+public:
+  AttentionEmitter(KernelBuilder &b, CacheAddress address, Value memory,
+                   int64_t count)
+      : b(b), address(address), memory(memory), count(count),
+        d(address.cache.getHeadDim()), width(vectorWidth(d, b.target.lanes)) {
+    auto floats = [&](int64_t n) {
+      return memref::AllocaOp::create(b, MemRefType::get({n}, b.getF32Type()),
+                                      b.getI64IntegerAttr(64));
+    };
+    query = floats(count * d);
+    acc = floats(count * d);
+    weights = floats(count * cacheTile);
+    maxima = floats(count);
+    sums = floats(count);
+    factors = floats(count);
+  }
+
+  /// Loads the queries of columns [column, column + count * d), scaled.
+  void begin(Value x, Value row, Value column, double scale);
+  /// Adds the positions [start, end) of tile `index`.
+  void tile(Value kvHead, Value index, Value start, Value end, bool window);
+  void finish(Value out, Value row, Value column);
+
+private:
+  Value toF32(int64_t n, Value v);
+  Value loadScales(Value tile);
+  SmallVector<Value> scores(Value keys);
+  void softmax(int64_t g, Value score, Value valid, Value valueScales);
+  void accumulate(Value values, Value first, Value last);
+  Value scalar(double value) { return b.f32(value); }
+
   KernelBuilder &b;
-  Value memory;       ///< of the cache
-  Value keys, values; ///< element offsets of position 0 of the head
-  int64_t d, width;
-
-  int64_t parts() const { return d / width; }
-
-  Value loadCache(Value at) {
-    Value v = b.loadVector(width, memory, at);
-    if (cast<VectorType>(v.getType()).getElementType().isF32())
-      return v;
-    return arith::ExtFOp::create(b, b.f32s(width), v);
-  }
-
-  /// Dot product of the query and the key of position `t`.
-  Value score(ArrayRef<Value> query, Value t) {
-    Value at = b.add(keys, b.mul(t, d));
-    Value dot;
-    for (int64_t i = 0; i < parts(); ++i) {
-      Value k = loadCache(b.add(at, i * width));
-      dot = dot ? b.fma(query[i], k, dot) : b.fmul(query[i], k);
-    }
-    return b.sum(dot);
-  }
+  CacheAddress address;
+  Value memory;
+  int64_t count, d, width;
+  Value query, acc, weights, maxima, sums, factors;
 };
 } // namespace
+
+static constexpr double infinity = std::numeric_limits<double>::infinity();
+
+Value AttentionEmitter::toF32(int64_t n, Value v) {
+  Type element = cast<VectorType>(v.getType()).getElementType();
+  if (element.isF32())
+    return v;
+  if (element.isInteger(8))
+    return arith::SIToFPOp::create(b, b.f32s(n),
+                                   arith::ExtSIOp::create(b, b.i32s(n), v));
+  return arith::ExtFOp::create(b, b.f32s(n), v);
+}
+
+Value AttentionEmitter::loadScales(Value tile) {
+  if (!address.cache.getElementType().isInteger(8))
+    return Value();
+  Value raw =
+      b.loadVector(4 * cacheTile, memory, b.add(tile, address.scales()));
+  return vector::BitCastOp::create(b, b.f32s(cacheTile), raw);
+}
+
+void AttentionEmitter::begin(Value x, Value row, Value column, double scale) {
+  b.forVectors(count * d, [&](int64_t n, Value at) {
+    Value q = b.loadVector(n, x, {row, b.add(column, at)});
+    b.storeVector(b.fmul(q, b.splat(n, scale)), query, at);
+    b.storeVector(b.splat(n, 0.0), acc, at);
+  });
+  for (int64_t g = 0; g < count; ++g) {
+    b.store(scalar(-infinity), maxima, b.index(g));
+    b.store(scalar(0.0), sums, b.index(g));
+  }
+}
+
+/// Dot products of the queries with 16 keys.
+SmallVector<Value> AttentionEmitter::scores(Value keys) {
+  // Enough independent sums to hide the latency of a multiply-add.
+  int64_t ways = std::max<int64_t>(1, vectorWidth(d, 4) / count);
+  int64_t step = vectorWidth(d, 4);
+  SmallVector<Value> init(count * ways, b.splat(cacheTile, 0.0));
+  SmallVector<Value> sums = b.loop(
+      b.index(0), b.index(d), step, init, [&](Value i, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        for (int64_t u = 0; u < step; ++u) {
+          Value at = b.add(i, u);
+          Value k =
+              toF32(cacheTile, b.loadVector(cacheTile, memory,
+                                            b.add(keys, b.mul(at, cacheTile))));
+          for (int64_t g = 0; g < count; ++g) {
+            Value q = b.load(query, b.add(at, g * d));
+            Value &sum = next[g * ways + u % ways];
+            sum = b.fma(k, b.broadcast(cacheTile, q), sum);
+          }
+        }
+        return next;
+      });
+  SmallVector<Value> totals;
+  for (int64_t g = 0; g < count; ++g) {
+    Value total = sums[g * ways];
+    for (int64_t w = 1; w < ways; ++w)
+      total = b.fadd(total, sums[g * ways + w]);
+    totals.push_back(total);
+  }
+  return totals;
+}
+
+void AttentionEmitter::softmax(int64_t g, Value score, Value valid,
+                               Value valueScales) {
+  score =
+      arith::SelectOp::create(b, valid, score, b.splat(cacheTile, -infinity));
+  Value old = b.load(maxima, b.index(g));
+  Value top = b.fmax(old, b.reduce(vector::CombiningKind::MAXNUMF, score));
+  Value p = math::ExpOp::create(b, b.fsub(score, b.broadcast(cacheTile, top)));
+  Value factor = math::ExpOp::create(b, b.fsub(old, top));
+  b.store(top, maxima, b.index(g));
+  b.store(factor, factors, b.index(g));
+  b.store(b.fma(b.load(sums, b.index(g)), factor, b.sum(p)), sums, b.index(g));
+  if (valueScales)
+    p = b.fmul(p, valueScales);
+  b.storeVector(p, weights, b.index(g * cacheTile));
+}
+
+/// acc = acc * factor + sum over lanes [first, last) of weight * value.
+void AttentionEmitter::accumulate(Value values, Value first, Value last) {
+  int64_t registers = b.target.avx512 ? 16 : 8;
+  int64_t together = std::min<int64_t>(count, 4);
+  int64_t parts = std::max<int64_t>(1, registers / together);
+  for (int64_t g0 = 0; g0 < count; g0 += together)
+    for (int64_t p0 = 0; p0 < d / width; p0 += parts) {
+      int64_t gs = std::min(together, count - g0);
+      int64_t ps = std::min(parts, d / width - p0);
+      auto at = [&](int64_t g, int64_t p) {
+        return b.index((g0 + g) * d + (p0 + p) * width);
+      };
+      SmallVector<Value> init;
+      for (int64_t g = 0; g < gs; ++g) {
+        Value factor = b.broadcast(width, b.load(factors, b.index(g0 + g)));
+        for (int64_t p = 0; p < ps; ++p)
+          init.push_back(b.fmul(b.loadVector(width, acc, at(g, p)), factor));
+      }
+      SmallVector<Value> sums =
+          b.loop(first, last, 1, init, [&](Value j, ValueRange carried) {
+            SmallVector<Value> next(carried);
+            Value from = b.add(values, b.mul(j, d));
+            SmallVector<Value> v;
+            for (int64_t p = 0; p < ps; ++p)
+              v.push_back(
+                  toF32(width, b.loadVector(width, memory,
+                                            b.add(from, (p0 + p) * width))));
+            for (int64_t g = 0; g < gs; ++g) {
+              Value w = b.broadcast(
+                  width, b.load(weights, b.add(j, (g0 + g) * cacheTile)));
+              for (int64_t p = 0; p < ps; ++p)
+                next[g * ps + p] = b.fma(w, v[p], next[g * ps + p]);
+            }
+            return next;
+          });
+      for (int64_t g = 0; g < gs; ++g)
+        for (int64_t p = 0; p < ps; ++p)
+          b.storeVector(sums[g * ps + p], acc, at(g, p));
+    }
+}
+
+void AttentionEmitter::tile(Value kvHead, Value index, Value start, Value end,
+                            bool window) {
+  Value keys = address.keys(kvHead, index);
+  Value values = address.values(kvHead, index);
+  Value position = b.mul(index, cacheTile);
+  auto mask = VectorType::get({cacheTile}, b.getI1Type());
+  Value last = b.min(b.sub(end, position), b.index(cacheTile));
+  Value valid = vector::CreateMaskOp::create(b, mask, ValueRange{last});
+  Value first = b.index(0);
+  if (window) {
+    first = b.max(b.sub(start, position), first);
+    Value before = vector::CreateMaskOp::create(b, mask, ValueRange{first});
+    Value all =
+        arith::ConstantOp::create(b, DenseElementsAttr::get(mask, true));
+    valid =
+        arith::AndIOp::create(b, valid, arith::XOrIOp::create(b, before, all));
+  }
+  SmallVector<Value> dots = scores(keys);
+  Value keyScales = loadScales(keys), valueScales = loadScales(values);
+  // Lanes behind the end hold anything.
+  if (valueScales)
+    valueScales =
+        arith::SelectOp::create(b, valid, valueScales, b.splat(cacheTile, 0.0));
+  for (int64_t g = 0; g < count; ++g) {
+    if (keyScales)
+      dots[g] = b.fmul(dots[g], keyScales);
+    softmax(g, dots[g], valid, valueScales);
+  }
+  accumulate(values, first, last);
+}
+
+void AttentionEmitter::finish(Value out, Value row, Value column) {
+  for (int64_t g = 0; g < count; ++g) {
+    Value norm = b.fdiv(scalar(1.0), b.load(sums, b.index(g)));
+    b.forVectors(d, [&](int64_t n, Value at) {
+      Value from = b.add(at, g * d);
+      b.storeVector(b.fmul(b.loadVector(n, acc, from), b.broadcast(n, norm)),
+                    out, {row, b.add(column, from)});
+    });
+  }
+}
+
+/// Query heads that are taken together: a divisor of those that share keys.
+static int64_t headsTogether(const TargetFeatures &target, int64_t sharing) {
+  int64_t most = target.avx512 || target.avx2 ? 4 : 2;
+  // 5 and 7 heads have no smaller divisor but 1.
+  if (target.avx512 && sharing <= 7 && sharing % 4 != 0 && sharing % 2 != 0 &&
+      sharing % 3 != 0)
+    return sharing;
+  while (sharing % most != 0)
+    --most;
+  return most;
+}
 
 func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
                                   int64_t heads, double scale,
                                   std::optional<int64_t> window) {
-  int64_t kvHeads = cache.getHeads(), d = cache.getHeadDim();
+  int64_t d = cache.getHeadDim(), sharing = heads / cache.getHeads();
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   Type idx = types.getIndexType(), matrix = types.matrix(heads * d);
@@ -190,75 +447,29 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
       ctx.module, name,
       {matrix, cacheMemory(cache), idx, idx, idx, matrix, idx, idx}, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
-        Value query = args[0], layer = args[2], capacity = args[3],
-              position = args[4], out = args[5];
-        int64_t lanes = b.target.lanes;
-        constexpr double inf = std::numeric_limits<double>::infinity();
+        Value query = args[0], position = args[4], out = args[5];
+        int64_t together = headsTogether(ctx.target, sharing);
+        AttentionEmitter e(b, {b, cache, args[2], args[3]}, args[1], together);
         // Heads outermost: with causal attention later tokens cost more, so a
         // split by tokens would be uneven.
         Value tokens = b.dim(query, 0);
-        ItemRange range = b.partition(b.mul(tokens, heads), args[6], args[7]);
+        ItemRange range =
+            b.partition(b.mul(tokens, heads / together), args[6], args[7]);
         b.loop(range.begin, range.end, 1, [&](Value item) {
-          Value head = b.div(item, tokens), row = b.rem(item, tokens);
-          Value kvHead = b.div(head, heads / kvHeads);
-          Value base = b.add(layer, b.mul(b.mul(kvHead, capacity), d));
-          AttentionEmitter e{b,    args[1],
-                             base, b.add(base, b.mul(capacity, kvHeads * d)),
-                             d,    vectorWidth(d, lanes)};
-          Value column = b.mul(head, d);
-          SmallVector<Value> q;
-          for (int64_t i = 0; i < e.parts(); ++i)
-            q.push_back(b.fmul(
-                b.loadVector(e.width, query, {row, b.add(column, i * e.width)}),
-                b.splat(e.width, scale)));
+          Value group = b.div(item, tokens), row = b.rem(item, tokens);
+          Value kvHead = b.div(b.mul(group, together), sharing);
+          Value column = b.mul(group, together * d);
           Value end = b.add(b.add(position, row), 1);
           Value start = b.index(0);
           if (window)
             start = b.max(b.sub(end, b.index(*window)), b.index(0));
-          Value last = b.sub(end, b.index(1));
-
-          SmallVector<Value> init = {b.f32(-inf), b.f32(0.0)};
-          init.append(e.parts(), b.splat(e.width, 0.0));
-          SmallVector<Value> state = b.loop(
-              start, end, lanes, init, [&](Value t0, ValueRange carried) {
-                Value scores = b.splat(lanes, -inf);
-                SmallVector<Value> at;
-                for (int64_t j = 0; j < lanes; ++j) {
-                  // Positions past the end repeat the last and count nothing.
-                  Value t = b.add(t0, j);
-                  Value clamped = b.min(t, last);
-                  at.push_back(clamped);
-                  Value s = e.score(q, clamped);
-                  if (j)
-                    s = arith::SelectOp::create(b, b.less(t, end), s,
-                                                b.f32(-inf));
-                  scores = vector::InsertOp::create(b, s, scores, j);
-                }
-                Value top = b.reduce(vector::CombiningKind::MAXNUMF, scores);
-                Value newMax = b.fmax(carried[0], top);
-                Value p = math::ExpOp::create(
-                    b, b.fsub(scores, b.broadcast(lanes, newMax)));
-                Value alpha =
-                    math::ExpOp::create(b, b.fsub(carried[0], newMax));
-                SmallVector<Value> next = {newMax,
-                                           b.fma(carried[1], alpha, b.sum(p))};
-                for (Value acc : carried.drop_front(2))
-                  next.push_back(b.fmul(acc, b.broadcast(e.width, alpha)));
-                for (int64_t j = 0; j < lanes; ++j) {
-                  Value pj = vector::ExtractOp::create(b, p, j);
-                  Value factor = b.broadcast(e.width, pj);
-                  Value from = b.add(e.values, b.mul(at[j], d));
-                  for (int64_t i = 0; i < e.parts(); ++i)
-                    next[2 + i] =
-                        b.fma(factor, e.loadCache(b.add(from, i * e.width)),
-                              next[2 + i]);
-                }
-                return next;
-              });
-          Value norm = b.fdiv(b.f32(1.0), state[1]);
-          for (int64_t i = 0; i < e.parts(); ++i)
-            b.storeVector(b.fmul(state[2 + i], b.broadcast(e.width, norm)), out,
-                          {row, b.add(column, i * e.width)});
+          e.begin(query, row, column, scale);
+          b.loop(b.div(start, cacheTile),
+                 b.div(b.add(end, cacheTile - 1), cacheTile), 1,
+                 [&](Value index) {
+                   e.tile(kvHead, index, start, end, window.has_value());
+                 });
+          e.finish(out, row, column);
         });
       });
 }

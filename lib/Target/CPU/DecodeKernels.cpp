@@ -29,9 +29,12 @@ func::FuncOp cpu::decodeRowKernel(KernelContext &ctx, WeightType weight) {
       ctx.module, "decode_row_" + weightName(weight),
       {types.bytes(), idx, idx, types.matrix(layout.k), idx}, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
-        DecodeEmitter e{b, b.getLoc(), args[0], layout.rows, b.target};
         FormatAttrInterface format = weight.getFormat();
-        Value lane = b.rem(args[2], layout.rows);
+        int64_t lanes = b.target.lanes;
+        Value inBlock = b.rem(args[2], layout.rows);
+        Value lane = b.rem(inBlock, lanes);
+        DecodeEmitter e{b,           b.getLoc(),           args[0], lanes,
+                        layout.rows, b.sub(inBlock, lane), b.target};
         Value rowBlock =
             b.add(b.add(args[1], layout.headerBytes),
                   b.mul(b.div(args[2], layout.rows), layout.rowBlockBytes()));

@@ -94,8 +94,10 @@ void ModelTable::add(const CPU &cpu) {
            number(integer(attrs, "rows")), number(integer(attrs, "offset")),
            number(integer(attrs, "bytes")), number(integer(attrs, "scratch")),
            number32(attrs.getAs<BoolAttr>("int8").getValue()),
-           number32(integer(attrs, "int8_block")), function(name + "_matmul"),
-           function(name + "_decode")}));
+           number32(integer(attrs, "int8_block")),
+           number32(integer(attrs, "weight_roundings")),
+           number32(integer(attrs, "table_lookups")),
+           function(name + "_matmul"), function(name + "_decode")}));
     }
   if (auto list = source->getAttrOfType<ArrayAttr>("qc.format_tests"))
     for (auto attrs : list.getAsRange<DictionaryAttr>())

@@ -126,7 +126,9 @@ static LogicalResult emitStep(KernelContext &ctx, StringRef name,
 
 /// void (weight, x, m, y, scratch): the whole product in one thread.
 static void emitMatmulTest(KernelContext &ctx, StringRef name,
-                           WeightType weight, Arithmetic arithmetic) {
+                           WeightType weight, Arithmetic arithmetic,
+                           std::optional<TableLayout> tables,
+                           int64_t tablesAt) {
   MLIRContext *context = ctx.module.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64);
@@ -156,7 +158,7 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
             inputs = {
                 b.view(scratch, codes, m, input.paddedK(), b.getI8Type()),
                 b.view(scratch, zero, m, input.numBlocks(), b.getF32Type()),
-                b.view(scratch, sums, m, input.numBlocks(), b.getF32Type())};
+                b.view(scratch, sums, m, input.numBlocks(), b.getI32Type())};
           } else {
             inputs = {
                 b.view(scratch, zero, m, input.paddedK(), b.getF32Type())};
@@ -166,10 +168,29 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
           operands.append({zero, b.index(1)});
           func::CallOp::create(b, prepare, operands);
         }
+        Value rowBlocks = b.index(weight.getLayout().numRowBlocks());
         SmallVector<Value> operands = {weights, zero};
         operands.append(inputs);
-        operands.append({y, zero, b.index(weight.getLayout().numRowBlocks())});
+        operands.append({y, zero, rowBlocks});
+        if (!tables) {
+          func::CallOp::create(b, matmul, operands);
+          return;
+        }
+        Value isOne =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, m, b.index(1));
+        auto branch = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
+        b.setInsertionPointToStart(branch.elseBlock());
         func::CallOp::create(b, matmul, operands);
+        b.setInsertionPointToStart(branch.thenBlock());
+        Value memory = wrapPointer(b, args[4], unbounded);
+        Value bytes =
+            memref::ViewOp::create(b, b.bytes(), memory, b.index(tablesAt),
+                                   ValueRange{b.index(tables->totalBytes())});
+        operands.assign({weights, zero});
+        operands.append(inputs);
+        operands.append({bytes, zero, y, zero, b.index(1)});
+        func::CallOp::create(b, lookupKernel(ctx, weight), operands);
+        b.setInsertionPointAfter(branch);
       });
 }
 
@@ -199,8 +220,10 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     if (failed(emitStep(ctx, step.name, step.type)))
       return failure();
     auto cache = cast<lm::KVCacheType>(step.type.getInput(2));
-    int64_t bytes = 2 * cache.getElementType().getIntOrFloatBitWidth() / 8;
-    for (int64_t size : cache.getShape())
+    int64_t bytes = 2 * cacheTileElements(cache) *
+                    cache.getElementType().getIntOrFloatBitWidth() / 8 /
+                    cacheTile;
+    for (int64_t size : cache.getShape().drop_back())
       bytes *= size;
     ctx.module->setAttr("qc.kv_bytes_per_token", b.getI64IntegerAttr(bytes));
   }
@@ -221,15 +244,13 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   };
 
   SmallVector<Attribute> list;
-  SmallVector<FormatAttrInterface> formats;
+  // Tests are packed like the model's own weights, maybe for wider vectors.
+  llvm::MapVector<FormatAttrInterface, int64_t> formats;
   auto addFormat = [&](WeightType type) {
-    if (!llvm::is_contained(formats, type.getFormat()))
-      formats.push_back(type.getFormat());
+    formats.insert({type.getFormat(), type.getPackedRows()});
   };
   for (const Kernel &kernel : kernels) {
     std::string name = llvm::formatv("qc_kernel_{0}", list.size());
-    emitMatmulTest(ctx, name + "_matmul", kernel.weight, kernel.arithmetic);
-    emitDecodeTest(ctx, name + "_decode", kernel.weight);
     auto input = ActivationLayout::get(kernel.weight, kernel.arithmetic);
     bool int8 = kernel.arithmetic == Arithmetic::Int8;
     int64_t rowBytes = 0;
@@ -237,27 +258,37 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
       rowBytes = 8 * input.numBlocks() + input.paddedK();
     else if (input.needsPreparation())
       rowBytes = 4 * input.paddedK();
+    int64_t scratch = (rowBytes * maxTokens + 63) / 64 * 64;
+    auto tables =
+        TableLayout::get(ctx.target, kernel.weight, kernel.arithmetic);
+    emitMatmulTest(ctx, name + "_matmul", kernel.weight, kernel.arithmetic,
+                   tables, scratch);
+    if (tables)
+      scratch += tables->totalBytes();
+    emitDecodeTest(ctx, name + "_decode", kernel.weight);
     NamedAttrList attrs = describe(name, kernel.weight);
     attrs.set("int8", b.getBoolAttr(int8));
     attrs.set("int8_block", b.getI64IntegerAttr(int8 ? input.blockK : 0));
     attrs.set("offset", b.getI64IntegerAttr(offsetOf(kernel.weight)));
     attrs.set("bytes",
               b.getI64IntegerAttr(kernel.weight.getLayout().totalBytes()));
-    attrs.set("scratch", b.getI64IntegerAttr(rowBytes * maxTokens));
+    attrs.set("scratch", b.getI64IntegerAttr(scratch));
+    int64_t roundings =
+        int8 ? kernel.weight.getFormat().getHostFormat()->int8Roundings() : 0;
+    attrs.set("weight_roundings", b.getI64IntegerAttr(roundings));
+    attrs.set("table_lookups",
+              b.getI64IntegerAttr(tables ? tables->blocks * tables->vectors *
+                                               tables->books.books
+                                         : 0));
     list.push_back(attrs.getDictionary(b.getContext()));
     addFormat(kernel.weight);
   }
   ctx.module->setAttr("qc.kernels", b.getArrayAttr(list));
 
-  // Packed like the model's own weights, maybe for wider vectors.
-  int64_t rows = ctx.target.lanes;
-  for (auto weight : ctx.module.getOps<WeightOp>())
-    if (weight.getWeightType().isPacked())
-      rows = weight.getWeightType().getPackedRows();
   SmallVector<Attribute> tests;
   for (WeightType type : decoded)
     addFormat(type);
-  for (FormatAttrInterface format : formats) {
+  for (auto [format, rows] : formats) {
     std::string name = llvm::formatv("qc_format_{0}_decode", tests.size());
     ::qc::HostWeight weight =
         format.getHostFormat()->exhaustiveWeight(/*quick=*/true);

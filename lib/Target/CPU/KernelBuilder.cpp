@@ -27,6 +27,20 @@ void KernelBuilder::ifThen(Value condition, function_ref<void()> body) {
   body();
 }
 
+void KernelBuilder::forTiles(Value begin, Value end, int64_t largest,
+                             function_ref<void(Value, int64_t)> body) {
+  Value length = max(sub(end, begin), index(0));
+  Value first = add(begin, mul(div(length, largest), largest));
+  loop(begin, first, largest, [&](Value tile) { body(tile, largest); });
+  for (int64_t size = largest / 2; size >= 1; size /= 2) {
+    Value next = add(first, size);
+    Value fits =
+        arith::CmpIOp::create(*this, arith::CmpIPredicate::sle, next, end);
+    ifThen(fits, [&] { body(first, size); });
+    first = arith::SelectOp::create(*this, fits, next, first);
+  }
+}
+
 ItemRange KernelBuilder::partition(Value items, Value thread, Value threads) {
   auto border = [&](Value t) { return div(mul(items, t), threads); };
   return {border(thread), border(add(thread, 1))};

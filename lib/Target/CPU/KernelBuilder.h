@@ -134,6 +134,11 @@ public:
     return arith::CmpIOp::create(*this, arith::CmpIPredicate::slt, a, b);
   }
 
+  /// Calls body(first, count) for tiles that cover [begin, end): of `largest`,
+  /// a power of two, then of smaller powers of two.
+  void forTiles(Value begin, Value end, int64_t largest,
+                function_ref<void(Value, int64_t)> body);
+
   /// Share of thread `thread` of `threads` in `items`.
   ItemRange partition(Value items, Value thread, Value threads);
 

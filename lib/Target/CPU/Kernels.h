@@ -38,6 +38,11 @@ func::FuncOp lastTokenKernel(KernelContext &ctx, int64_t columns);
 /// act(x) of a vector or scalar of f32.
 Value emitActivation(KernelBuilder &b, GateKind kind, Value x);
 
+/// Positions of a tile of the KV cache; capacities are multiples of it.
+inline constexpr int64_t cacheTile = 16;
+/// Elements of one tile of keys or values of one head.
+int64_t cacheTileElements(lm::KVCacheType cache);
+
 //===-- Positions and attention (AttentionKernels.cpp) --------------------===//
 
 /// (position, out [tokens, dim], thread, threads)
@@ -74,8 +79,17 @@ struct ActivationLayout {
 
 /// f32: (x, out f32 [tokens, paddedK], thread, threads)
 /// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
-///        sums f32 [tokens, blocks], thread, threads)
+///        sums of codes i32 [tokens, blocks], thread, threads)
 func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
+
+/// Types of what prepareKernel() writes.
+SmallVector<Type> activationTypes(KernelBuilder &b,
+                                  const ActivationLayout &input);
+
+/// Stores the sums of the lanes' rows to columns of `out` from `column` on, as
+/// far as the weight has them.
+void emitStoreRows(KernelBuilder &b, const ::qc::PackedLayout &layout,
+                   Value sums, Value out, Value row, Value column);
 
 /// f32: (weights, offset, x, out, first row block, last row block)
 /// int8: (weights, offset, x, scales, sums, out, first, last)
@@ -83,16 +97,52 @@ func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
 func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
                           Arithmetic arithmetic);
 
+/// Rows that look a code up at once: the bytes of a register.
+inline constexpr int64_t tableRows = 64;
+
+/// Tables of partial sums for one token, u8 [vectors][books][entries] a K
+/// block.
+struct TableLayout {
+  /// K is split in at most so many parts, and the rows in so many shares.
+  static constexpr int64_t maxParts = 16, maxShares = 4;
+
+  AdditiveTables books;
+  int64_t vectors = 0; ///< of a K block
+  int64_t blocks = 0;
+
+  /// None where the CPU or the format has no use for them.
+  static std::optional<TableLayout>
+  get(const TargetFeatures &target, WeightType weight, Arithmetic arithmetic);
+  int64_t entries() const { return int64_t(1) << books.bits; }
+  int64_t tableBytes() const { return std::max<int64_t>(64, entries()); }
+  int64_t blockBytes() const { return vectors * books.books * tableBytes(); }
+  int64_t scratchWords() const { return blockBytes(); }
+  /// Bytes of the tables of all threads, which have partBytes() each.
+  int64_t totalBytes() const {
+    return maxShares * (blocks + maxParts) * blockBytes();
+  }
+};
+
+/// How many partial outputs lookupKernel() writes.
+Value emitNumParts(KernelBuilder &b, const TableLayout &t, Value threads);
+
+/// One token: (weights, offset, codes, scales, sums, tables memref<?xi8>, byte
+///  offset of the thread's tables, partial outputs f32 [maxParts, N], thread,
+///  threads)
+func::FuncOp lookupKernel(KernelContext &ctx, WeightType weight);
+
 /// One qc.matmul: all its weights in one pass, then its epilogue.
 struct MatmulSignature {
   SmallVector<WeightType> weights;
+  /// One token is multiplied by tables of partial sums.
+  bool tables = false;
   Arithmetic arithmetic = Arithmetic::F32;
   bool bias = false, residual = false;
   std::optional<GateKind> gate;
 };
-/// (weights, x..., [offset of weight i]..., [offset of bias i]..., [residual],
-///  [out i]..., thread, threads); with gate a second buffer like out follows
-///  it.
+/// (weights, x..., [offset of weight i]..., [partial outputs i]...,
+///  [offset of bias i]..., [residual], [out i]..., thread, threads); with gate
+///  a second buffer like out follows it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// (weights, offset, row, out memref<?xKxf32>, row of out)

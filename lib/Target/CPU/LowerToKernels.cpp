@@ -50,7 +50,10 @@ private:
 
   LogicalResult createFunction();
   LogicalResult lower(Operation *op);
+  LogicalResult checkRows(Operation *op, WeightType type);
   LogicalResult lower(MatmulOp op);
+  SmallVector<Value> lookUp(MatmulOp op, const MatmulSignature &sig,
+                            ValueRange activations);
   LogicalResult lower(lm::AttentionOp op);
   LogicalResult lower(func::CallOp op);
 
@@ -62,6 +65,7 @@ private:
   /// Calls a kernel with this thread's share and meets the other threads.
   void call(func::FuncOp kernel, SmallVector<Value> operands);
   void barrier();
+  void allocateTables();
 
   KernelContext &ctx;
   func::FuncOp source;
@@ -76,6 +80,11 @@ private:
   DenseMap<Value, Value> outputs;
   SmallVector<Prepared> prepared;
   Value tokens, weights, arena, frame, thread, threads, team;
+  /// Memory for tables of partial sums, and where the thread's own begin: the
+  /// same for all weights, so that they stay in its core's cache.
+  struct {
+    Value memory, offset;
+  } tables;
 };
 
 } // namespace
@@ -172,6 +181,32 @@ Value FunctionLowering::destination(Value tensor) {
   return memory;
 }
 
+void FunctionLowering::allocateTables() {
+  int64_t largest = 0, maxBlocks = 0, maxBytes = 0;
+  source.walk([&](MatmulOp op) {
+    for (Value weight : op.getWeights())
+      if (auto t =
+              TableLayout::get(ctx.target, cast<WeightType>(weight.getType()),
+                               op.getArithmetic().value_or(Arithmetic::F32))) {
+        largest = std::max(largest, t->totalBytes());
+        maxBlocks = std::max(maxBlocks, t->blocks);
+        maxBytes = std::max(maxBytes, t->blockBytes());
+      }
+  });
+  if (largest == 0)
+    return;
+  int64_t bytes =
+      TableLayout::maxShares * (maxBlocks + TableLayout::maxParts) * maxBytes;
+  tables.memory = memref::CastOp::create(
+      b, b.bytes(),
+      memref::AllocOp::create(b, MemRefType::get({bytes}, b.getI8Type())));
+  Value parts = b.min(threads, b.index(TableLayout::maxParts));
+  // No weight has more K blocks a part: it has maxBlocks or fewer of them.
+  Value slot =
+      b.div(b.add(b.index(maxBlocks), b.sub(parts, b.index(1))), parts);
+  tables.offset = b.mul(b.mul(slot, maxBytes), thread);
+}
+
 void FunctionLowering::barrier() {
   func::CallOp::create(b, "qc_barrier", TypeRange{}, ValueRange{team});
 }
@@ -203,7 +238,7 @@ SmallVector<Value> FunctionLowering::prepare(Value input,
   if (layout.arithmetic == Arithmetic::Int8)
     buffers = {allocate(rows, layout.paddedK(), b.getI8Type()),
                allocate(rows, layout.numBlocks(), b.getF32Type()),
-               allocate(rows, layout.numBlocks(), b.getF32Type())};
+               allocate(rows, layout.numBlocks(), b.getI32Type())};
   else
     buffers = {allocate(rows, layout.paddedK(), b.getF32Type())};
   SmallVector<Value> operands = {x};
@@ -211,6 +246,42 @@ SmallVector<Value> FunctionLowering::prepare(Value input,
   call(prepareKernel(ctx, layout), operands);
   prepared.push_back({input, layout, buffers});
   return buffers;
+}
+
+LogicalResult FunctionLowering::checkRows(Operation *op, WeightType type) {
+  int64_t rows = type.getPackedRows();
+  if (rows > 0 && rows % ctx.target.lanes == 0)
+    return success();
+  return op->emitOpError() << "weight " << type << " must be packed<"
+                           << type.getFormat().getRowsPerBlock(ctx.target.lanes)
+                           << "> for this CPU";
+}
+
+/// One token: partial outputs of each weight; more tokens do without.
+SmallVector<Value> FunctionLowering::lookUp(MatmulOp op,
+                                            const MatmulSignature &sig,
+                                            ValueRange activations) {
+  SmallVector<Value> partials;
+  Value isOne =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tokens, b.index(1));
+  for (WeightType type : sig.weights)
+    partials.push_back(memref::CastOp::create(
+        b, b.matrix(type.getN()),
+        memref::AllocOp::create(
+            b, MemRefType::get({TableLayout::maxParts, type.getN()},
+                               b.getF32Type()))));
+  b.ifThen(isOne, [&] {
+    for (auto [weight, type, partial] :
+         llvm::zip_equal(op.getWeights(), sig.weights, partials)) {
+      SmallVector<Value> operands = {weights, buffer(weight)};
+      operands.append(activations.begin(), activations.end());
+      operands.append({tables.memory, tables.offset, partial, thread, threads});
+      func::CallOp::create(b, lookupKernel(ctx, type), operands);
+      ++calls;
+    }
+    barrier();
+  });
+  return partials;
 }
 
 LogicalResult FunctionLowering::lower(MatmulOp op) {
@@ -221,12 +292,14 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   sig.gate = op.getGate();
   for (Value weight : op.getWeights()) {
     auto type = cast<WeightType>(weight.getType());
-    if (type.getPackedRows() % ctx.target.lanes != 0)
-      return op.emitOpError() << "weight " << type << " must be packed<"
-                              << ctx.target.lanes << "> for this CPU";
+    if (failed(checkRows(op, type)))
+      return failure();
     sig.weights.push_back(type);
     entries.addWeight(type, sig.arithmetic);
   }
+  sig.tables = llvm::all_of(sig.weights, [&](WeightType type) {
+    return TableLayout::get(ctx.target, type, sig.arithmetic).has_value();
+  });
   auto layout = ActivationLayout::get(sig.weights.front(), sig.arithmetic);
   for (WeightType type : sig.weights)
     if (ActivationLayout::get(type, sig.arithmetic) != layout)
@@ -236,6 +309,10 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   operands.append(prepare(op.getInput(), layout));
   for (Value weight : op.getWeights())
     operands.push_back(buffer(weight));
+  if (sig.tables)
+    operands.append(lookUp(
+        op, sig,
+        ArrayRef(operands).slice(1, operands.size() - 1 - sig.weights.size())));
   for (Value bias : op.getBiases())
     operands.push_back(buffer(bias));
   if (sig.residual)
@@ -321,10 +398,8 @@ LogicalResult FunctionLowering::lower(Operation *op) {
       })
       .Case([&](EmbeddingOp embedding) -> LogicalResult {
         WeightType type = embedding.getWeight().getType();
-        if (type.getPackedRows() % ctx.target.lanes != 0)
-          return embedding.emitOpError()
-                 << "weight " << type << " must be packed<" << ctx.target.lanes
-                 << "> for this CPU";
+        if (failed(checkRows(embedding, type)))
+          return failure();
         entries.addDecode(type);
         call(embeddingKernel(ctx, type), {buffer(embedding.getIds()), weights,
                                           buffer(embedding.getWeight()),
@@ -380,8 +455,8 @@ LogicalResult FunctionLowering::lower(Operation *op) {
         Cache cache = caches.lookup(layer.getCache());
         auto type = layer.getType();
         // Keys and values of all heads.
-        Value size =
-            b.mul(cache.capacity, 2 * type.getHeads() * type.getHeadDim());
+        Value size = b.mul(b.div(cache.capacity, cacheTile),
+                           2 * type.getHeads() * cacheTileElements(type));
         caches[layer] = {cache.memory,
                          b.add(cache.offset, b.mul(size, layer.getLayer())),
                          cache.capacity};
@@ -403,6 +478,8 @@ LogicalResult FunctionLowering::run() {
     return source.emitError("cannot lower control flow between operations");
   if (failed(createFunction()))
     return failure();
+  b.setInsertionPointToEnd(&function.front());
+  allocateTables();
   for (Operation &op : source.front()) {
     b.setLoc(op.getLoc());
     b.setInsertionPointToEnd(&function.front());

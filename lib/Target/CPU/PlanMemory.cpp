@@ -22,13 +22,15 @@ struct Buffer {
 
 int64_t alignTo64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// Last operation of `block` that uses `value` or a view of it.
-unsigned lastUse(Value value, const DenseMap<Operation *, unsigned> &order) {
+/// Last operation of `block` that uses `value` or a view of it, itself or in a
+/// region.
+unsigned lastUse(Value value, Block &block,
+                 const DenseMap<Operation *, unsigned> &order) {
   unsigned last = 0;
   for (Operation *user : value.getUsers()) {
-    last = std::max(last, order.lookup(user));
+    last = std::max(last, order.lookup(block.findAncestorOpInBlock(*user)));
     if (isa<memref::CastOp>(user))
-      last = std::max(last, lastUse(user->getResult(0), order));
+      last = std::max(last, lastUse(user->getResult(0), block, order));
   }
   return last;
 }
@@ -61,8 +63,9 @@ LogicalResult PlanMemoryPass::collect(func::FuncOp function,
     for (int64_t size : type.getShape())
       elements *= ShapedType::isDynamic(size) ? int64_t(maxTokens) : size;
     int64_t bytes = elements * type.getElementTypeBitWidth() / 8;
-    buffers.push_back({alloc, alignTo64(bytes), order[alloc],
-                       std::max(order[alloc], lastUse(alloc, order))});
+    buffers.push_back(
+        {alloc, alignTo64(bytes), order[alloc],
+         std::max(order[alloc], lastUse(alloc, function.front(), order))});
     return WalkResult::advance();
   });
   return failure(result.wasInterrupted());

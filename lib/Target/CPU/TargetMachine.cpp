@@ -82,6 +82,9 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   } else if (name.ends_with("-vnni")) {
     cpu.llvmName = name.drop_back(5).str();
     cpu.features = cpu.llvmName == "x86-64-v4" ? "+avx512vnni" : "+avxvnni";
+  } else if (name == "x86-64-v4-vbmi") {
+    cpu.llvmName = "x86-64-v4";
+    cpu.features = "+avx512vnni,+avx512vbmi";
   } else {
     cpu.llvmName = name.str();
   }
@@ -91,7 +94,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     return llvm::createStringError(
         "unknown CPU '" + name.str() +
         "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni, "
-        "x86-64-multi or a name that llc -mcpu=help lists");
+        "x86-64-v4-vbmi, x86-64-multi or a name that llc -mcpu=help lists");
   std::unique_ptr<llvm::MCSubtargetInfo> info(
       (*target)->createMCSubtargetInfo(triple(), cpu.llvmName, cpu.features));
   auto has = [&](StringRef feature) {
@@ -111,6 +114,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
         has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
+    cpu.vectors.vbmi = cpu.vectors.avx512 && has("avx512vbmi");
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }
   return cpu;
@@ -118,10 +122,12 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
 
 llvm::Expected<std::vector<CPU>> CPU::list(StringRef name) {
   std::vector<CPU> cpus;
+  // By what kernels differ in: Ice Lake and Zen 4, Cascade Lake, Skylake-SP,
+  // Alder Lake, Haswell and Zen, Nehalem.
   SmallVector<StringRef> names = {name};
   if (name == "x86-64-multi")
-    names = {"x86-64-v4-vnni", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v3",
-             "x86-64-v2"};
+    names = {"x86-64-v4-vbmi", "x86-64-v4-vnni", "x86-64-v4",
+             "x86-64-v3-vnni", "x86-64-v3",      "x86-64-v2"};
   for (StringRef one : names) {
     llvm::Expected<CPU> cpu = get(one);
     if (!cpu)

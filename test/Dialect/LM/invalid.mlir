@@ -13,7 +13,7 @@ func.func private @f(!lm.kv_cache<4x0xf32>)
 // -----
 
 // kv_cache: elements
-// expected-error @+1 {{KV cache elements must be f32 or f16, found 'bf16'}}
+// expected-error @+1 {{KV cache elements must be f32, f16 or i8, found 'bf16'}}
 func.func private @f(!lm.kv_cache<4x8xbf16>)
 
 // -----

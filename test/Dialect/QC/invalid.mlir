@@ -192,9 +192,9 @@ func.func @f(%x: tensor<?x5xf32>, %w: !w) {
 // -----
 
 // matmul C6
-!w = !qc.weight<6x5, #qc.lut<nf4, group = 4, scale = f16>>
+!w = !qc.weight<6x5, #qc.float<f16>>
 func.func @f(%x: tensor<?x5xf32>, %w: !w) {
-  // expected-error @+1 {{'qc.matmul' op int8 arithmetic needs affine formats, weight 0 is '!qc.weight<6x5, #qc.lut<nf4, group = 4, scale = f16>>'}}
+  // expected-error @+1 {{'qc.matmul' op int8 arithmetic needs formats with integer codes, weight 0 is '!qc.weight<6x5, #qc.float<f16>>'}}
   %y = qc.matmul %x, [%w] arithmetic(<int8>) : (tensor<?x5xf32>, !w) -> tensor<?x6xf32>
   return
 }

@@ -17,8 +17,8 @@
 
 qc.weight @a : !qc.weight<8x16, #qc.float<bf16>, packed<8>> = [#qc.external<"b", 0, 256>]
 qc.weight @b : !qc.weight<8x32, #qc.grouped<bits = 3, group = 32, scale = f16, zero = int>, packed<8>> = [#qc.external<"b", 256, 128>]
-qc.weight @c : !qc.weight<8x64, #qc.lut<nf4, group = 64, scale = f32>, packed<8>> = [#qc.external<"b", 512, 384>]
-qc.weight @d : !qc.weight<8x16, #qc.codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>, packed<8>> = [#qc.external<"b", 1024, 16448>]
+qc.weight @c : !qc.weight<8x64, #qc.lut<nf4, group = 64, scale = f32>, packed<8>> = [#qc.external<"b", 512, 512>]
+qc.weight @d : !qc.weight<8x16, #qc.codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>, packed<8>> = [#qc.external<"b", 1024, 20608>]
 
 func.func @fa(%x: tensor<?x16xf32>) -> tensor<?x8xf32> {
   %w = qc.get_weight @a : !qc.weight<8x16, #qc.float<bf16>, packed<8>>

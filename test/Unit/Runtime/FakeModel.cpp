@@ -101,7 +101,7 @@ static void decodeBfloat(const void *weight, int64_t row, float *out) {
 
 static const QCKernel kernels[] = {
     {"fake_matmul", "float<f32>", vocabulary, vocabulary, 1, 0,
-     vocabulary * vocabulary * 4, 0, 0, 0, matmul, decodeRow}};
+     vocabulary * vocabulary * 4, 0, 0, 0, 0, 0, matmul, decodeRow}};
 static const QCFormatTest formatTests[] = {
     {"float<bf16>", 255, 256, 8, decodeBfloat}};
 

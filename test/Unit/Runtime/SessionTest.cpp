@@ -55,7 +55,7 @@ TEST_F(SessionTest, PromptsAreCutIntoChunks) {
   ASSERT_TRUE(session->append(std::span(ids).first(1), error));
   // A rest of one token is a decode step.
   std::vector<Call> expected = {
-      {'p', 4, 0, 20}, {'p', 4, 4, 20}, {'d', 1, 8, 20}, {'d', 1, 9, 20}};
+      {'p', 4, 0, 32}, {'p', 4, 4, 32}, {'d', 1, 8, 32}, {'d', 1, 9, 32}};
   EXPECT_EQ(calls, expected);
   EXPECT_EQ(session->position(), 10);
   session->truncate(3);

@@ -1,6 +1,7 @@
 //===- KernelJIT.cpp - Runs generated kernels in the test process ---------===//
 #include "KernelJIT.h"
 
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Func/Extensions/AllExtensions.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -28,8 +29,8 @@ static bool hostHas(const std::string &name) {
 }
 
 std::vector<std::string>(::qc::test::allCPUs)() {
-  return {"x86-64-v2", "x86-64-v3", "x86-64-v3-vnni", "x86-64-v4",
-          "x86-64-v4-vnni"};
+  return {"x86-64-v2", "x86-64-v3",      "x86-64-v3-vnni",
+          "x86-64-v4", "x86-64-v4-vnni", "icelake-server"};
 }
 
 std::vector<std::string>(::qc::test::runnableCPUs)() {
@@ -45,14 +46,14 @@ struct Compiled {
   std::unique_ptr<llvm::LLVMContext> context;
   std::unique_ptr<llvm::Module> code;
   cpu::CPU target;
-  int64_t int8Block = 0, scratch = 0;
+  int64_t rows = 0, int8Block = 0, tableLookups = 0, scratch = 0;
 };
 } // namespace
 
 static std::optional<Compiled> lower(const std::string &format, int64_t n,
                                      int64_t k, bool int8,
                                      const std::string &cpuName,
-                                     std::string &error) {
+                                     std::string &error, int64_t rows = 0) {
   llvm::Expected<cpu::CPU> target = cpu::CPU::get(cpuName);
   if (!target) {
     error = llvm::toString(target.takeError());
@@ -63,6 +64,7 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
                   arith::ArithDialect>();
   func::registerAllExtensions(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     error += diagnostic.str() + "\n";
     return success();
@@ -73,7 +75,12 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
     error = parseError;
     return std::nullopt;
   }
-  int64_t rows = target->vectors.lanes;
+  auto attribute = dyn_cast_or_null<mlir::qc::FormatAttrInterface>(
+      parseAttribute("#qc." + format, &context));
+  if (!attribute)
+    return std::nullopt;
+  if (rows == 0)
+    rows = attribute.getRowsPerBlock(target->vectors.lanes);
   int64_t bytes = host->packedLayout(n, k, rows).totalBytes();
   std::string type = llvm::formatv("!qc.weight<{0}x{1}, #qc.{2}, packed<{3}>>",
                                    n, k, format, rows);
@@ -102,7 +109,9 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
   Compiled result;
   auto kernels = (*module)->getAttrOfType<ArrayAttr>("qc.kernels");
   auto attrs = cast<DictionaryAttr>(kernels[0]);
+  result.rows = rows;
   result.int8Block = attrs.getAs<IntegerAttr>("int8_block").getInt();
+  result.tableLookups = attrs.getAs<IntegerAttr>("table_lookups").getInt();
   result.scratch = attrs.getAs<IntegerAttr>("scratch").getInt();
   result.context = std::make_unique<llvm::LLVMContext>();
   auto code = cpu::translateModel(*module, *target, *result.context);
@@ -138,8 +147,9 @@ std::string KernelJIT::compileOnly(const std::string &format, int64_t n,
 std::unique_ptr<KernelJIT> KernelJIT::create(const std::string &format,
                                              int64_t n, int64_t k, bool int8,
                                              const std::string &cpuName,
-                                             std::string &error) {
-  std::optional<Compiled> compiled = lower(format, n, k, int8, cpuName, error);
+                                             std::string &error, int64_t rows) {
+  std::optional<Compiled> compiled =
+      lower(format, n, k, int8, cpuName, error, rows);
   if (!compiled)
     return nullptr;
   auto fail = [&](llvm::Error e) {
@@ -176,8 +186,9 @@ std::unique_ptr<KernelJIT> KernelJIT::create(const std::string &format,
     return fail(decode.takeError());
   result->matmul = matmul->toPtr<MatmulFn>();
   result->decode = decode->toPtr<DecodeFn>();
-  result->rows = compiled->target.vectors.lanes;
+  result->rows = compiled->rows;
   result->int8Block = compiled->int8Block;
+  result->tableLookups = compiled->tableLookups;
   result->scratchBytes = compiled->scratch;
   return result;
 }

@@ -22,15 +22,15 @@ std::vector<std::string> allCPUs();
 /// in this process.
 class KernelJIT {
 public:
-  /// Null and `error` when something in the pipeline fails.
-  static std::unique_ptr<KernelJIT> create(const std::string &format, int64_t n,
-                                           int64_t k, bool int8,
-                                           const std::string &cpu,
-                                           std::string &error);
+  /// Null and `error` when something in the pipeline fails. `rows` of a row
+  /// block; 0 is what suits the CPU.
+  static std::unique_ptr<KernelJIT>
+  create(const std::string &format, int64_t n, int64_t k, bool int8,
+         const std::string &cpu, std::string &error, int64_t rows = 0);
   MatmulFn matmul = nullptr;
   DecodeFn decode = nullptr;
   int64_t rows = 0; ///< of the packed layout
-  int64_t int8Block = 0;
+  int64_t int8Block = 0, tableLookups = 0;
   int64_t scratchBytes = 0; ///< for `maxTokens` tokens
   static constexpr int64_t maxTokens = 32;
   std::string assembly; ///< when `create` only compiles

@@ -8,6 +8,7 @@
 #define QC_RUNTIME_SESSION_SESSION_H
 
 #include "qc/Runtime/ModelABI.h"
+#include "qc/Runtime/Session/HugePages.h"
 #include "qc/Runtime/Threads/ThreadPool.h"
 
 #include <algorithm>
@@ -49,6 +50,8 @@ public:
     int64_t threads = 1;  ///< >= 1
     int64_t capacity = 0; ///< positions of the KV cache, >= 1
     bool pin = false;     ///< workers stay on one CPU each
+    /// `weights` is a mapping of a file, to be moved to huge pages.
+    bool hugePages = false;
   };
   /// `weights`: section "weights", QCModel::weights_bytes long, 64-byte
   /// aligned.
@@ -94,10 +97,12 @@ private:
   const QCModel &m;
   const void *weights;
   int64_t limit, used = 0;
+  int64_t allocated = 0; ///< positions that the KV cache has room for
   Memory arena, kv;
   std::vector<float> logits, rows;
   std::unique_ptr<ThreadPool> pool;
   const std::atomic<bool> *stopFlag = nullptr;
+  HugePages hugePages;
 };
 
 } // namespace qc::rt

@@ -65,8 +65,8 @@ LogicalResult KVCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
     if (size <= 0)
       return emitError() << "KV cache has a dimension of size " << size
                          << ", expected a positive size";
-  if (!elementType.isF32() && !elementType.isF16())
-    return emitError() << "KV cache elements must be f32 or f16, found "
+  if (!elementType.isF32() && !elementType.isF16() && !elementType.isInteger(8))
+    return emitError() << "KV cache elements must be f32, f16 or i8, found "
                        << elementType;
   return success();
 }

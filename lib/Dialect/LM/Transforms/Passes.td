@@ -48,7 +48,7 @@ def SelectKVCachePass : Pass<"lm-select-kv-cache", "::mlir::ModuleOp"> {
     rounded to it when they are appended; attention computes in f32.
   }];
   let options = [
-    Option<"type", "type", "std::string", "\"f32\"", "Element type: f32 or f16">,
+    Option<"type", "type", "std::string", "\"f32\"", "Element type: f32, f16 or i8">,
   ];
 }
 

@@ -16,13 +16,14 @@ struct SelectKVCachePass
   using Base::Base;
 
   void runOnOperation() override {
-    if (type != "f32" && type != "f16") {
+    if (type != "f32" && type != "f16" && type != "i8") {
       emitError(getOperation().getLoc())
-          << "unknown KV cache type '" << type << "', expected f32 or f16";
+          << "unknown KV cache type '" << type << "', expected f32, f16 or i8";
       return signalPassFailure();
     }
-    Type element = type == "f16" ? Type(Float16Type::get(&getContext()))
-                                 : Type(Float32Type::get(&getContext()));
+    Type element = type == "f16"  ? Type(Float16Type::get(&getContext()))
+                   : type == "i8" ? Type(IntegerType::get(&getContext(), 8))
+                                  : Type(Float32Type::get(&getContext()));
     AttrTypeReplacer replacer;
     replacer.addReplacement([&](KVCacheType cache) {
       return KVCacheType::get(&getContext(), cache.getShape(), element);

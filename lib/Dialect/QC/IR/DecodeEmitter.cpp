@@ -61,8 +61,17 @@ Value DecodeEmitter::toF32(Value vector) {
       b, loc, VectorType::get(type.getShape(), b.getF32Type()), vector);
 }
 
-Value DecodeEmitter::loadF32(Value offset, Type type) {
-  return toF32(load(offset, VectorType::get({rows}, type)));
+Value DecodeEmitter::atRows(Value offset, int64_t bytes) {
+  if (!firstRow)
+    return offset;
+  return arith::AddIOp::create(
+      b, loc, offset,
+      arith::MulIOp::create(b, loc, firstRow, constantIndex(bytes)));
+}
+
+Value DecodeEmitter::loadRows(Value offset, Type type) {
+  return load(atRows(offset, type.getIntOrFloatBitWidth() / 8),
+              VectorType::get({rows}, type));
 }
 
 SmallVector<Value> DecodeEmitter::unpackCodes(Value offset, int bits) {
@@ -73,7 +82,7 @@ SmallVector<Value> DecodeEmitter::unpackCodes(Value offset, int bits) {
   for (int width : ::qc::codePlanes(bits)) {
     int64_t fields = 8 / width;
     for (int64_t r = 0; r < chunkK * width / 32; ++r) {
-      Value reg = load(add(offset, r * 4 * rows), bytes);
+      Value reg = load(atRows(add(offset, r * 4 * stride), 4), bytes);
       Value words = vector::BitCastOp::create(b, loc, i32Vector(), reg);
       for (int64_t j = 0; j < fields; ++j) {
         // Shift 32-bit lanes, then mask bytes: bits that crossed a byte border
@@ -99,7 +108,7 @@ SmallVector<Value> DecodeEmitter::unpackCodes(Value offset, int bits) {
         code = code ? arith::OrIOp::create(b, loc, code, field) : field;
       }
     }
-    offset = add(offset, rows * chunkK * width / 8);
+    offset = add(offset, stride * chunkK * width / 8);
     shift += width;
   }
   return codes;
@@ -157,4 +166,55 @@ Value DecodeEmitter::lookup(Value table, int64_t entries, Value index) {
   return vector::GatherOp::create(b, loc, f32Vector(), view,
                                   ValueRange{constantIndex(0)}, index64, allSet,
                                   splat(f32Vector(), 0.0));
+}
+
+Value DecodeEmitter::lookupBytes(Value table, int bits, Value codes) {
+  auto bytes = cast<VectorType>(codes.getType());
+  auto intrinsic = [&](StringRef name, ValueRange operands) -> Value {
+    return LLVM::CallIntrinsicOp::create(b, loc, bytes, b.getStringAttr(name),
+                                         operands)
+        .getResult(0);
+  };
+  auto part = [&](int64_t first) { return load(add(table, first), bytes); };
+  auto constant = [&](int64_t value) {
+    return splatInt(bytes, static_cast<int8_t>(value));
+  };
+  if (bits > 4 && target.vbmi && rows == 16) {
+    if (bits <= 6)
+      return intrinsic("llvm.x86.avx512.permvar.qi.512", {part(0), codes});
+    auto half = [&](int64_t first) {
+      return intrinsic("llvm.x86.avx512.vpermi2var.qi.512",
+                       {part(first), codes, part(first + 64)});
+    };
+    if (bits == 7)
+      return half(0);
+    Value isHigh = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                         codes, constant(0));
+    return arith::SelectOp::create(b, loc, isHigh, half(128), half(0));
+  }
+  StringRef shuffle = rows == 16  ? "llvm.x86.avx512.pshuf.b.512"
+                      : rows == 8 ? "llvm.x86.avx2.pshuf.b"
+                                  : "llvm.x86.ssse3.pshuf.b.128";
+  // pshufb looks a code up in 16 entries of its 128-bit lane; a code with bit 7
+  // yields 0. Longer tables are taken 16 entries at a time: other codes are
+  // made to have that bit.
+  if (bits <= 4)
+    return intrinsic(shuffle, {part(0), codes});
+  Value result;
+  for (int64_t first = 0; first < int64_t(1) << bits; first += 16) {
+    SmallVector<int64_t> repeat(bytes.getNumElements());
+    for (auto [i, index] : llvm::enumerate(repeat))
+      index = static_cast<int64_t>(i) % 16;
+    Value sixteen =
+        load(add(table, first), VectorType::get({16}, b.getI8Type()));
+    Value entries = vector::ShuffleOp::create(b, loc, sixteen, sixteen, repeat);
+    Value index = arith::XOrIOp::create(b, loc, codes, constant(first));
+    Value mine = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, index,
+                                       constant(16));
+    index = arith::SelectOp::create(b, loc, mine, index, constant(0x80));
+    Value found = intrinsic(shuffle, {entries, index});
+    result = result ? arith::OrIOp::create(b, loc, result, found).getResult()
+                    : found;
+  }
+  return result;
 }

@@ -51,8 +51,7 @@ mlir::qc::parseFormatAttr(MLIRContext *context, StringRef spelling,
                           function_ref<InFlightDiagnostic()> emitError) {
   // The host parser gives the better message, so it goes first.
   std::string error;
-  std::shared_ptr<const ::qc::Format> host =
-      ::qc::parseFormat(spelling, error);
+  std::shared_ptr<const ::qc::Format> host = ::qc::parseFormat(spelling, error);
   if (!host) {
     emitError() << error;
     return {};

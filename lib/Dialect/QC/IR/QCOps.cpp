@@ -76,9 +76,10 @@ LogicalResult MatmulOp::verify() {
                            << ", expected a matrix of " << input.getDimSize(1)
                            << " inputs";
     if (getArithmetic() == Arithmetic::Int8 &&
-        type.getFormat().getAffineBits() == 0)
-      return emitOpError() << "int8 arithmetic needs affine formats, weight "
-                           << i << " is " << type;
+        type.getFormat().getIntegerBits() == 0)
+      return emitOpError()
+             << "int8 arithmetic needs formats with integer codes, weight " << i
+             << " is " << type;
   }
   if (!getBiases().empty() && getBiases().size() != count)
     return emitOpError() << "has " << getBiases().size() << " biases for "

@@ -293,7 +293,7 @@ private:
     auto int8 = ArithmeticAttr::get(&getContext(), Arithmetic::Int8);
     getOperation().walk([&](MatmulOp op) {
       bool affine = llvm::all_of(op.getWeights(), [](Value weight) {
-        return formatOf(weight).getAffineBits() > 0;
+        return formatOf(weight).getIntegerBits() > 0;
       });
       if (affine && !op.getArithmeticAttr())
         op.setArithmeticAttr(int8);

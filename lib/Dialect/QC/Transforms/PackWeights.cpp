@@ -272,9 +272,10 @@ private:
     MLIRContext *context = type.getContext();
     FormatAttrInterface f32 =
         FloatFormatAttr::get(context, Float32Type::get(context));
-    return type.isMatrix() ? WeightType::get(context, type.getShape(),
-                                             type.getFormat(), rows)
-                           : WeightType::get(context, type.getShape(), f32, 0);
+    if (!type.isMatrix())
+      return WeightType::get(context, type.getShape(), f32, 0);
+    return WeightType::get(context, type.getShape(), type.getFormat(),
+                           type.getFormat().getRowsPerBlock(rows));
   }
 
   /// A thread holds one row block in memory.
@@ -337,11 +338,12 @@ LogicalResult PackWeightsPass::collect() {
   for (Operation *op : used) {
     auto weight = llvm::cast<WeightOp>(op);
     WeightType from = weight.getWeightType();
-    if (from.isPacked() && from.getPackedRows() != rows)
+    if (from.isPacked() &&
+        from.getPackedRows() != from.getFormat().getRowsPerBlock(rows))
       return emitError(weight.getLoc())
              << "weight @" << weight.getSymName() << " is packed for "
-             << from.getPackedRows() << " rows, expected " << rows.getValue()
-             << " or not packed";
+             << from.getPackedRows() << " rows, expected "
+             << from.getFormat().getRowsPerBlock(rows) << " or not packed";
     Item item{weight, from, packedType(from)};
     if (from.isMatrix() &&
         item.to.getLayout().rowBlockBytes() > maxRowBlockBytes)

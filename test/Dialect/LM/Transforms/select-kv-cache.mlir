@@ -2,7 +2,7 @@
 // RUN: qc-opt %s --lm-select-kv-cache=type=f16 --lm-select-kv-cache=type=f32 | FileCheck %s --check-prefix=F32
 // RUN: not qc-opt %s --lm-select-kv-cache=type=int8 2>&1 | FileCheck %s --check-prefix=BAD
 
-// BAD: error: unknown KV cache type 'int8', expected f32 or f16
+// BAD: error: unknown KV cache type 'int8', expected f32, f16 or i8
 
 // F16-LABEL: @layer
 // F16-SAME: !lm.kv_cache<2x4xf16>

@@ -69,7 +69,7 @@ func.func @share(%x: tensor<?x4xf32>, %n: tensor<8xf32>) -> (tensor<?x8xf32>, te
 // INT8-LABEL: @formats
 // INT8: qc.matmul {{.*}} arithmetic(<int8>) : {{.*}}group = 4
 // INT8: qc.matmul {{.*}} arithmetic(<int8>) : {{.*}}group = 2
-// INT8: qc.matmul %{{[^,]*}}, [%{{[^,]*}}] : {{.*}}nf4
+// INT8: qc.matmul {{.*}} arithmetic(<int8>) : {{.*}}lut<nf4
 func.func @formats(%x: tensor<?x4xf32>, %a: !w, %b: !g2, %c: !lut) -> (tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>) {
   %da = qc.dequantize %a : !w -> tensor<8x4xf32>
   %db = qc.dequantize %b : !g2 -> tensor<8x4xf32>

@@ -40,7 +40,8 @@ def LM_KVCacheType : TypeDef<LM_Dialect, "KVCache"> {
   let mnemonic = "kv_cache";
   let summary = "The keys and values of all positions so far";
   let description = [{
-    `!lm.kv_cache<LxHxDxf32>`: L layers of H key/value heads of D elements of f32 or f16;
+    `!lm.kv_cache<LxHxDxf32>`: L layers of H key/value heads of D elements of f32, f16
+    or i8 (with a scale a position and head);
     `!lm.kv_cache<HxDxf32>`: one layer of it. The number of positions is chosen
     at run time.
   }];

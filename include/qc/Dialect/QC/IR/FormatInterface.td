@@ -26,15 +26,25 @@ def FormatAttrInterface : AttrInterface<"FormatAttrInterface"> {
   let methods = [
     InterfaceMethod<"The host side of the format.",
       "std::shared_ptr<const ::qc::Format>", "getHostFormat">,
-    InterfaceMethod<[{Width of the integer codes when the format is affine in
-      small integers, `w = scale * (code - zero)`, and 0 otherwise. Affine
-      formats implement emitCodes and emitZero.}],
-      "int", "getAffineBits", (ins), "", "return 0;">,
+    InterfaceMethod<[{Width of unsigned integer codes for `int8` arithmetic,
+      `w = scale * (code - zero)`, or 0 where the format has none. Affine formats
+      are exact there; tables and codebooks round their entries to 8 bits
+      (`::qc::Format::decodeRowInt8`). Needs emitCodes, emitZero and
+      emitIntegerScale.}],
+      "int", "getIntegerBits", (ins), "", "return 0;">,
+    InterfaceMethod<[{Rows of a row block for registers of `lanes` 32-bit lanes, a
+      multiple of `lanes`.}],
+      "int64_t", "getRowsPerBlock", (ins "int64_t":$lanes), "",
+      "return lanes;">,
     InterfaceMethod<[{Loads what a row block needs once (the row header);
       `header` and `rowHeader` are byte offsets of type index.}],
       "::llvm::SmallVector<::mlir::Value>", "emitRowParams",
       (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::Value":$header,
            "::mlir::Value":$rowHeader), "", "return {};">,
+    InterfaceMethod<[{The codebooks of a format whose weights are sums of their
+      entries, in 8 bits; nothing else may depend on the code.}],
+      "std::optional<::mlir::qc::AdditiveTables>", "getAdditiveTables", (ins),
+      "", "return std::nullopt;">,
     InterfaceMethod<"Loads the parameters of the K block at byte offset `block`.",
       "::llvm::SmallVector<::mlir::Value>", "emitBlockParams",
       (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::Value":$block), "",
@@ -52,16 +62,22 @@ def FormatAttrInterface : AttrInterface<"FormatAttrInterface"> {
       "::mlir::Value", "emitRowScale",
       (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::ValueRange":$rowParams),
       "", "return {};">,
-    InterfaceMethod<[{Affine formats: the codes of a chunk as chunkK / 4 values of
-      type vector<4*rows x i8> (unsigned), 4 consecutive features of each row.}],
+    InterfaceMethod<[{`int8`: the codes of a chunk in planes of chunkK / 4 values
+      of type vector<4*rows x i8> (unsigned), 4 consecutive features of each row.
+      The planes' sums add up (one plane a codebook).}],
       "::llvm::SmallVector<::mlir::Value>", "emitCodes",
-      (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::Value":$chunk), "",
-      "return {};">,
-    InterfaceMethod<[{Affine formats: the zero points of a K block as
-      vector<rows x f32>.}],
+      (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::Value":$chunk,
+           "::mlir::ValueRange":$rowParams), "", "return {};">,
+    InterfaceMethod<[{`int8`: the zero points of a K block, of all planes together,
+      as vector<rows x f32>.}],
       "::mlir::Value", "emitZero",
       (ins "::mlir::qc::DecodeEmitter &":$e,
            "::mlir::ValueRange":$blockParams), "", "return {};">,
+    InterfaceMethod<[{`int8`: factor of a K block, vector<rows x f32>.}],
+      "::mlir::Value", "emitIntegerScale",
+      (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::ValueRange":$rowParams,
+           "::mlir::ValueRange":$blockParams), "",
+      "return $_attr.emitBlockScale(e, blockParams);">,
   ];
 }
 

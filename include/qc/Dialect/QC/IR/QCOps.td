@@ -97,7 +97,7 @@ def QC_MatmulOp : QC_Op<"matmul", [Pure, AttrSizedOperandSegments]> {
     biases as weights or none, bias_i of N_i values. C3: `residual` needs
     exactly one weight and the result's shape. C4: `gate` needs two weights of
     equal N. C5: results [rows of input, N_i]. C6: `int8` arithmetic needs
-    affine formats.
+    formats with integer codes.
   }];
   let arguments = (ins QC_F32Matrix:$input,
                        Variadic<QC_WeightType>:$weights,
