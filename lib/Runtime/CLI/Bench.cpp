@@ -82,6 +82,7 @@ int Program::runBench() {
                    {"bits_per_weight", metadata.value("bits_per_weight", 0.0)},
                    {"target_cpu", activeModel().target_cpu},
                    {"threads", session->threads()},
+                   {"fewest_threads", session->fewestThreads()},
                    {"repeat", options.repeat},
                    {"prefill", prefill.report(prompt)},
                    {"decode", decode.report(tokens)},

@@ -31,6 +31,7 @@ int Program::createSession(int64_t capacity) {
   wanted.capacity = capacity;
   wanted.pin = options.pin;
   wanted.hugePages = !options.noMmap && !options.noHugePages;
+  wanted.fixedThreads = options.fixedThreads;
   std::string error;
   session = Session::create(activeModel(), weights(), wanted, error);
   return session ? Success : fail(OutOfResources, error);

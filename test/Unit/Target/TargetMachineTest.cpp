@@ -41,11 +41,11 @@ TEST(TargetMachine, ListOfVersionsIsBestFirst) {
   // one that needs less.
   for (size_t later = 1; later < cpus->size(); ++later)
     for (size_t first = 0; first < later; ++first)
-      EXPECT_FALSE(llvm::all_of(
-          (*cpus)[first].required,
-          [&](const std::string &feature) {
-            return llvm::is_contained((*cpus)[later].required, feature);
-          }))
+      EXPECT_FALSE(llvm::all_of((*cpus)[first].required,
+                                [&](const std::string &feature) {
+                                  return llvm::is_contained(
+                                      (*cpus)[later].required, feature);
+                                }))
           << (*cpus)[first].name << " hides " << (*cpus)[later].name;
   auto one = CPU::list("x86-64-v3");
   ASSERT_TRUE(static_cast<bool>(one));
@@ -57,8 +57,8 @@ TEST(TargetMachine, ListOfVersionsIsBestFirst) {
 }
 
 TEST(TargetMachine, UnknownOrTooOldIsOneLine) {
-  for (const char *name : {"pentium-9", "x86-64", "", "x86-64-v9-vnni",
-                           "x86-64-v3-vbmi"}) {
+  for (const char *name :
+       {"pentium-9", "x86-64", "", "x86-64-v9-vnni", "x86-64-v3-vbmi"}) {
     auto cpu = CPU::get(name);
     ASSERT_FALSE(static_cast<bool>(cpu)) << name;
     std::string message = llvm::toString(cpu.takeError());
