@@ -70,8 +70,26 @@ class VersionsTest(tools.Scratch):
         self.need(version)
         for quantize in ("int4_sym", "nf4"):
             executable = self.executable(f"--quantize={quantize}")
-            done = tools.run([executable, "--self-test"], env=forced(version))
-            self.assertRegex(done.stdout, r"[1-9]\d* passed, 0 failed")
+            self.check_self_test(executable, version)
+
+    def check_self_test(self, executable, version):
+        done = tools.run([executable, "--self-test"], env=forced(version))
+        self.assertRegex(done.stdout, r"(?m)^[1-9]\d* passed, 0 failed$")
+
+    def test_codebooks(self):
+        """Row blocks of 64 for AVX-512's look-ups; other versions take them in
+        pieces."""
+        module, quantized = self.path("m.mlir"), self.path("q.mlir")
+        tools.run([tools.tool("qc-import"), STORY, "-o", module])
+        passes = f"qc-quantize-aqlm{{books=2 bits=8 output-dir={self.folder}}}"
+        tools.run([tools.tool("qc-opt"), module, "-o", quantized,
+                   f"--pass-pipeline=builtin.module({passes})"])  # fmt: skip
+        executable = tools.compile_model(
+            quantized, self.path("codebooks"), "--mcpu=x86-64-multi"
+        )
+        for version in filter(runs_here, VERSIONS):
+            with self.subTest(version=version):
+                self.check_self_test(executable, version)
 
     def info(self, *prefix, env=None):
         executable = self.executable("--quantize=none")

@@ -69,6 +69,9 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   llvm::Expected<const llvm::Target *> target = lookupTarget();
   if (!target)
     return target.takeError();
+  if (name == "x86-64-multi")
+    return llvm::createStringError(
+        "'x86-64-multi' stands for several CPUs, expected one");
   CPU cpu;
   cpu.name = name.str();
   if (name == "native") {
