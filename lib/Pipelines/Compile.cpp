@@ -68,13 +68,16 @@ private:
   llvm::Error emitText(function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
-  llvm::Error emitMachineCode(const std::string &metadata);
+  llvm::Error lower(const cpu::CPU &cpu);
+  llvm::Expected<std::unique_ptr<llvm::Module>>
+  translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext);
+  llvm::Error emitMachineCode(llvm::Module &code, const std::string &metadata);
   llvm::Error finish(StringRef object, const std::string &metadata);
   bool stopsAfter(StringRef phase) const { return options.compileTo == phase; }
 
   MLIRContext &context;
   const CompileOptions &options;
-  std::optional<cpu::CPU> cpu;
+  std::vector<cpu::CPU> cpus; ///< best first
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
@@ -176,15 +179,20 @@ static bool hasQuantizedWeights(ModuleOp module) {
 }
 
 llvm::Error Compiler::run() {
-  llvm::Expected<cpu::CPU> resolved = cpu::CPU::get(options.mcpu);
+  llvm::Expected<std::vector<cpu::CPU>> resolved = cpu::CPU::list(options.mcpu);
   if (!resolved)
     return resolved.takeError();
-  cpu = std::move(*resolved);
+  cpus = std::move(*resolved);
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
                                    "', expected one of " +
                                    llvm::join(llvm::ArrayRef(phases), ", "));
+  if (cpus.size() > 1 && (stopsAfter("kernels") || stopsAfter("llvm") ||
+                          options.emit == Emit::MLIR))
+    return llvm::createStringError("IR of kernels is for one CPU: expected "
+                                   "another --mcpu than " +
+                                   options.mcpu);
   if (llvm::Error error = load())
     return error;
   if (options.output != "-") {
@@ -257,7 +265,10 @@ llvm::Error Compiler::run() {
   std::string blob = work->file("weights.bin");
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
         PackWeightsPassOptions pack;
-        pack.rows = cpu->vectors.lanes;
+        // Of the widest vectors: narrower ones take a block in pieces.
+        pack.rows = 0;
+        for (const cpu::CPU &cpu : cpus)
+          pack.rows = std::max<int64_t>(pack.rows, cpu.vectors.lanes);
         pack.output = blob;
         pack.threads = options.threads;
         pm.addPass(createPackWeightsPass(pack));
@@ -265,13 +276,38 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  llvm::Expected<std::string> metadata =
-      buildMetadata(*module, recipe, cpu->name);
+  llvm::Expected<std::string> metadata = buildMetadata(
+      *module, recipe, cpus.size() > 1 ? options.mcpu : cpus.front().name);
   if (!metadata)
     return metadata.takeError();
+  llvm::LLVMContext llvmContext;
+  std::vector<std::unique_ptr<llvm::Module>> versions;
+  OwningOpRef<ModuleOp> packed = module->clone();
+  for (const cpu::CPU &cpu : cpus) {
+    module = packed->clone();
+    if (llvm::Error error = lower(cpu))
+      return error;
+    if (done)
+      return llvm::Error::success();
+    auto code = translate(cpu, llvmContext);
+    if (!code)
+      return code.takeError();
+    versions.push_back(std::move(*code));
+  }
+  if (cpus.size() == 1)
+    return emitMachineCode(*versions.front(), *metadata);
+  auto merged = cpu::mergeVersions(std::move(versions), cpus);
+  if (!merged)
+    return merged.takeError();
+  return emitMachineCode(**merged, *metadata);
+}
+
+/// Runs the phases that depend on the CPU.
+llvm::Error Compiler::lower(const cpu::CPU &cpu) {
+  std::string name = cpus.size() > 1 ? cpu.name : options.mcpu;
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
-        lower.mcpu = options.mcpu;
+        lower.mcpu = name;
         lower.maxTokens = options.maxTokens;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;
@@ -284,26 +320,35 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase(
           "llvm", [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); }))
     return error;
-  if (done)
-    return llvm::Error::success();
-  if (options.emit == Emit::MLIR)
+  if (!done && options.emit == Emit::MLIR)
     return emitText([&](llvm::raw_ostream &os) { module->print(os); });
-  return emitMachineCode(*metadata);
+  return llvm::Error::success();
 }
 
-llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
-  llvm::LLVMContext llvmContext;
-  auto translated = cpu::translateModel(*module, *cpu, llvmContext);
-  if (!translated)
-    return translated.takeError();
-  llvm::Module &code = **translated;
-  std::unique_ptr<llvm::TargetMachine> machine = cpu->createTargetMachine();
+/// The module as optimized LLVM IR.
+llvm::Expected<std::unique_ptr<llvm::Module>>
+Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
+  auto code = cpu::translateModel(*module, cpu, llvmContext);
+  if (!code)
+    return code;
+  std::unique_ptr<llvm::TargetMachine> machine = cpu.createTargetMachine();
+  if (!machine)
+    return llvm::createStringError("cannot generate code for '" + cpu.name +
+                                   "'");
+  (*code)->setTargetTriple(machine->getTargetTriple());
+  (*code)->setDataLayout(machine->createDataLayout());
+  cpu::optimize(**code, *machine);
+  return code;
+}
+
+llvm::Error Compiler::emitMachineCode(llvm::Module &code,
+                                      const std::string &metadata) {
+  // Functions of several versions name their CPU themselves.
+  std::unique_ptr<llvm::TargetMachine> machine =
+      cpus.back().createTargetMachine();
   if (!machine)
     return llvm::createStringError("cannot generate code for '" + options.mcpu +
                                    "'");
-  code.setTargetTriple(machine->getTargetTriple());
-  code.setDataLayout(machine->createDataLayout());
-  cpu::optimize(code, *machine);
   if (llvm::Error error = dump(
           "model.ll", [&](llvm::raw_ostream &os) { code.print(os, nullptr); }))
     return error;

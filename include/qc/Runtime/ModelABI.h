@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 1
+#define QC_ABI_VERSION 2
 #define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
@@ -96,6 +96,11 @@ typedef struct QCModel {
   int64_t num_kernels;
   const QCFormatTest *format_tests;
   int64_t num_format_tests;
+  /// Code versions of the same model over the same weights for different CPUs,
+  /// best first; the last is `qc_model` itself. Null and 0 when there is but
+  /// one. Only `qc_model` has them.
+  const struct QCModel *const *versions;
+  int64_t num_versions;
 } QCModel;
 
 extern const QCModel qc_model;

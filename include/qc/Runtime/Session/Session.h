@@ -9,12 +9,14 @@
 
 #include "qc/Runtime/ModelABI.h"
 #include "qc/Runtime/Session/HugePages.h"
+#include "qc/Runtime/Threads/TeamSize.h"
 #include "qc/Runtime/Threads/ThreadPool.h"
 
 #include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,6 +54,8 @@ public:
     bool pin = false;     ///< workers stay on one CPU each
     /// `weights` is a mapping of a file, to be moved to huge pages.
     bool hugePages = false;
+    /// All threads run every step, even while there are CPUs for fewer.
+    bool fixedThreads = false;
   };
   /// `weights`: section "weights", QCModel::weights_bytes long, 64-byte
   /// aligned.
@@ -81,6 +85,8 @@ public:
   int64_t capacity() const { return limit; }
   int64_t threads() const { return pool->size(); }
   ThreadPool &threadPool() { return *pool; }
+  /// Least threads that have run a step since the session was created.
+  int64_t fewestThreads() const { return fewest; }
   const QCModel &model() const { return m; }
   /// Forgets everything from `position` on.
   void truncate(int64_t position) {
@@ -101,6 +107,8 @@ private:
   Memory arena, kv;
   std::vector<float> logits, rows;
   std::unique_ptr<ThreadPool> pool;
+  std::optional<TeamSize> teamSize; ///< none: always all threads
+  int64_t fewest = 1;
   const std::atomic<bool> *stopFlag = nullptr;
   HugePages hugePages;
 };
