@@ -14,6 +14,9 @@
 #include "qc/Runtime/Artefact/Payload.h"
 #include "qc/Target/CPU/Emit.h"
 #include "qc/Target/CPU/Passes.h"
+#include "qc/Target/GPU/DeviceTable.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/SPIRV/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -26,8 +29,10 @@ namespace fs = llvm::sys::fs;
 
 namespace {
 
-constexpr StringRef phases[] = {"import", "quantize", "fuse",
-                                "pack",   "kernels",  "llvm"};
+constexpr StringRef cpuPhases[] = {"import", "quantize", "fuse",
+                                   "pack",   "kernels",  "llvm"};
+constexpr StringRef spirvPhases[] = {"import", "quantize", "fuse",
+                                     "pack",   "kernels",  "spirv"};
 
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
@@ -69,6 +74,7 @@ private:
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error lower(const cpu::CPU &cpu);
+  llvm::Error lowerForSPIRV();
   llvm::Expected<std::unique_ptr<llvm::Module>>
   translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext);
   llvm::Error emitMachineCode(llvm::Module &code, const std::string &metadata);
@@ -78,6 +84,7 @@ private:
   MLIRContext &context;
   const CompileOptions &options;
   std::vector<cpu::CPU> cpus; ///< best first
+  SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
@@ -183,11 +190,19 @@ llvm::Error Compiler::run() {
   if (!resolved)
     return resolved.takeError();
   cpus = std::move(*resolved);
+  // The host's part of a GPU's model is the runtime, for any CPU.
+  bool onGPU = options.target == "spirv";
+  if (onGPU) {
+    cpus.resize(1);
+    cpus.front().name = "any";
+    cpus.front().required.clear();
+  }
+  ArrayRef<StringRef> phases = onGPU ? spirvPhases : cpuPhases;
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
                                    "', expected one of " +
-                                   llvm::join(llvm::ArrayRef(phases), ", "));
+                                   llvm::join(phases, ", "));
   if (cpus.size() > 1 && (stopsAfter("kernels") || stopsAfter("llvm") ||
                           options.emit == Emit::MLIR))
     return llvm::createStringError("IR of kernels is for one CPU: expected "
@@ -248,7 +263,7 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("fuse", [&](PassManager &pm) {
         FuseDequantMatmulPassOptions fuse;
         fuse.activations = options.activations == "auto"
-                               ? (quantized ? "int8" : "f32")
+                               ? (quantized && !onGPU ? "int8" : "f32")
                                : options.activations;
         fuse.strict = true;
         pm.addPass(createFuseDequantMatmulPass(fuse));
@@ -266,9 +281,12 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
         PackWeightsPassOptions pack;
         // Of the widest vectors: narrower ones take a block in pieces.
-        pack.rows = 0;
+        pack.rows = onGPU ? mlir::qc::gpu::packedRows : 0;
         for (const cpu::CPU &cpu : cpus)
-          pack.rows = std::max<int64_t>(pack.rows, cpu.vectors.lanes);
+          pack.rows =
+              std::max<int64_t>(pack.rows, onGPU ? 0 : cpu.vectors.lanes);
+        if (onGPU)
+          pack.alignment = QC_DEVICE_ALIGNMENT;
         pack.output = blob;
         pack.threads = options.threads;
         pm.addPass(createPackWeightsPass(pack));
@@ -276,8 +294,11 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  llvm::Expected<std::string> metadata = buildMetadata(
-      *module, recipe, cpus.size() > 1 ? options.mcpu : cpus.front().name);
+  llvm::Expected<std::string> metadata =
+      buildMetadata(*module, recipe,
+                    onGPU             ? "spirv"
+                    : cpus.size() > 1 ? options.mcpu
+                                      : cpus.front().name);
   if (!metadata)
     return metadata.takeError();
   llvm::LLVMContext llvmContext;
@@ -285,7 +306,7 @@ llvm::Error Compiler::run() {
   OwningOpRef<ModuleOp> packed = module->clone();
   for (const cpu::CPU &cpu : cpus) {
     module = packed->clone();
-    if (llvm::Error error = lower(cpu))
+    if (llvm::Error error = onGPU ? lowerForSPIRV() : lower(cpu))
       return error;
     if (done)
       return llvm::Error::success();
@@ -325,10 +346,60 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
   return llvm::Error::success();
 }
 
+llvm::Error Compiler::lowerForSPIRV() {
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        lower.maxTokens = options.maxTokens;
+        pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = runPhase("spirv", [](PassManager &pm) {
+        mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  llvm::Expected<SmallVector<uint32_t>> words =
+      mlir::qc::spirv::serializeKernels(*module);
+  if (!words)
+    return words.takeError();
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_SPIRV;
+  const char *bytes = reinterpret_cast<const char *>(words->data());
+  code.bytes.append(bytes, bytes + 4 * words->size());
+  auto print = [&](llvm::raw_ostream &os) {
+    os.write(code.bytes.data(), code.bytes.size());
+  };
+  if (options.emit == Emit::SPIRV)
+    return emitText(print);
+  if (options.emit == Emit::SPIRVText)
+    return emitText([&](llvm::raw_ostream &os) {
+      for (auto kernels : module->getOps<mlir::spirv::ModuleOp>())
+        os << kernels << "\n";
+    });
+  if (llvm::Error error = dump("kernels.spv", print))
+    return error;
+  deviceCodes.push_back(std::move(code));
+  if (!done && options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return llvm::Error::success();
+}
+
 /// The module as optimized LLVM IR.
 llvm::Expected<std::unique_ptr<llvm::Module>>
 Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
-  auto code = cpu::translateModel(*module, cpu, llvmContext);
+  auto addDevice = [&](llvm::Module &target) -> llvm::Constant * {
+    auto device = (*module)->getAttrOfType<DictionaryAttr>("qc.device");
+    if (!device)
+      return nullptr;
+    auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");
+    return mlir::qc::gpu::addDeviceModel(
+        target, options.target, device,
+        config.getAs<IntegerAttr>("vocab_size").getInt(), deviceCodes);
+  };
+  auto code = cpu::translateModel(*module, cpu, llvmContext, addDevice);
   if (!code)
     return code;
   std::unique_ptr<llvm::TargetMachine> machine = cpu.createTargetMachine();

@@ -36,8 +36,9 @@ static cl::opt<std::string>
                   "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
                   "them) or an LLVM name"),
          cl::init("native"), cl::cat(category));
-static cl::opt<std::string> target("target", cl::desc("Target: cpu"),
-                                   cl::init("cpu"), cl::cat(category));
+static cl::opt<std::string>
+    target("target", cl::desc("Target: cpu or spirv (a GPU over Vulkan)"),
+           cl::init("cpu"), cl::cat(category));
 static cl::opt<Emit> emit(
     "emit", cl::desc("What to write"), cl::init(Emit::Executable),
     cl::values(clEnumValN(Emit::Executable, "exe", "standalone executable"),
@@ -45,12 +46,14 @@ static cl::opt<Emit> emit(
                clEnumValN(Emit::Object, "object", "object file, code only"),
                clEnumValN(Emit::LLVM, "llvm", "LLVM IR"),
                clEnumValN(Emit::Assembly, "asm", "assembly"),
-               clEnumValN(Emit::MLIR, "mlir", "MLIR, LLVM dialect")),
+               clEnumValN(Emit::MLIR, "mlir", "MLIR, lowered"),
+               clEnumValN(Emit::SPIRV, "spirv", "SPIR-V binary"),
+               clEnumValN(Emit::SPIRVText, "spirv-text", "SPIR-V as text")),
     cl::cat(category));
 static cl::opt<std::string> compileTo(
     "compile-to",
     cl::desc("Stop after a phase and print IR: import, quantize, fuse, pack, "
-             "kernels or llvm"),
+             "kernels, llvm (cpu) or spirv"),
     cl::value_desc("phase"), cl::cat(category));
 static cl::opt<std::string>
     dumpDir("dump-dir",
@@ -110,8 +113,15 @@ int main(int argc, char **argv) {
     fail("--" + option + "=" + value + ": expected " + expected);
     return 2;
   };
-  if (!oneOf(target, {"cpu"}))
-    return usage("target", target, "cpu");
+  if (!oneOf(target, {"cpu", "spirv"}))
+    return usage("target", target, "cpu or spirv");
+  bool spirvCode = emit == Emit::SPIRV || emit == Emit::SPIRVText;
+  if (spirvCode && target != "spirv")
+    return fail("--emit=spirv needs --target=spirv"), 2;
+  if (target == "spirv" && (emit == Emit::LLVM || emit == Emit::Assembly))
+    return fail("--target=spirv has no machine code to print: expected "
+                "--emit=spirv or spirv-text"),
+           2;
   if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "none"}))
     return usage("quantize", quantize,
                  "int4_sym, int4_asym, int8, nf4 or none");
@@ -129,6 +139,7 @@ int main(int argc, char **argv) {
   options.input = input;
   options.output = output;
   options.quantize = quantize;
+  options.target = target;
   options.groupSize = groupSize;
   options.mcpu = mcpu;
   options.emit = emit;
@@ -140,7 +151,7 @@ int main(int argc, char **argv) {
   options.threads = threads;
   options.runtime = runtime.empty() ? findRuntime(argv[0]) : runtime;
   bool text = !compileTo.empty() || emit == Emit::LLVM ||
-              emit == Emit::Assembly || emit == Emit::MLIR;
+              emit == Emit::Assembly || emit == Emit::MLIR || spirvCode;
   if (options.output.empty() && !text)
     return fail("no output file: expected -o FILE"), 2;
   if (options.output.empty())

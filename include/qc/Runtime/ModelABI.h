@@ -16,6 +16,8 @@
 #ifndef QC_RUNTIME_MODELABI_H
 #define QC_RUNTIME_MODELABI_H
 
+#include "qc/Runtime/DeviceABI.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -101,6 +103,8 @@ typedef struct QCModel {
   /// one. Only `qc_model` has them.
   const struct QCModel *const *versions;
   int64_t num_versions;
+  /// The model on a GPU, or null. Then decode, prefill and score may be null.
+  const QCDeviceModel *device;
 } QCModel;
 
 extern const QCModel qc_model;

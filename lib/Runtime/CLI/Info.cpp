@@ -77,3 +77,29 @@ int Program::info() {
   std::printf("compiled by      qc %s\n", text("qc_version").c_str());
   return Success;
 }
+
+int Program::listDevices() {
+  std::vector<DeviceInfo> devices;
+  DeviceError error;
+  if (!qc::rt::listDevices(*qc_model.device, devices, error))
+    return fail(UnsupportedCPU, error.message);
+  if (options.json) {
+    json list = json::array();
+    for (const DeviceInfo &device : devices)
+      list.push_back({{"name", device.name},
+                      {"type", device.type},
+                      {"driver", device.driver},
+                      {"memory_bytes", device.memoryBytes},
+                      {"unsuitable", device.unsuitable}});
+    std::puts(list.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+    return Success;
+  }
+  for (size_t i = 0; i < devices.size(); ++i)
+    std::printf("%zu  %s (%s, %s, %.1f GB)%s%s\n", i, devices[i].name.c_str(),
+                devices[i].type.c_str(), devices[i].driver.c_str(),
+                static_cast<double>(devices[i].memoryBytes) / 1e9,
+                devices[i].unsuitable.empty() ? ""
+                                              : ": cannot run this model: ",
+                devices[i].unsuitable.c_str());
+  return Success;
+}

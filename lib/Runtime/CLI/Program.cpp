@@ -20,6 +20,20 @@ int qc::rt::writeFailureCode(int errorNumber) {
              : Failure;
 }
 
+static int deviceCode(DeviceError::Kind kind) {
+  switch (kind) {
+  case DeviceError::Kind::Usage:
+    return UsageError;
+  case DeviceError::Kind::Unavailable:
+    return UnsupportedCPU;
+  case DeviceError::Kind::OutOfMemory:
+    return OutOfResources;
+  case DeviceError::Kind::Failed:
+    return DeviceFailed;
+  }
+  return Failure;
+}
+
 int64_t Program::contextSize() const {
   return options.context ? options.context
                          : std::min<int64_t>(activeModel().max_positions, 4096);
@@ -32,9 +46,29 @@ int Program::createSession(int64_t capacity) {
   wanted.pin = options.pin;
   wanted.hugePages = !options.noMmap && !options.noHugePages;
   wanted.fixedThreads = options.fixedThreads;
+  wanted.device = options.device;
+  wanted.deviceTimeout = options.deviceTimeout;
   std::string error;
-  session = Session::create(activeModel(), weights(), wanted, error);
-  return session ? Success : fail(OutOfResources, error);
+  std::optional<DeviceError::Kind> device;
+  session = Session::create(activeModel(), weights(), wanted, error, &device);
+  if (session)
+    return Success;
+  return fail(device ? deviceCode(*device) : OutOfResources, error);
+}
+
+int Program::failSession(const std::string &message, int otherwise) {
+  if (session && session->deviceFailure())
+    return fail(deviceCode(*session->deviceFailure()), message);
+  return fail(otherwise, message);
+}
+
+/// Options that need a device need a model that runs on one.
+int Program::checkDevice() {
+  if (qc_model.device || (!options.listDevices && options.device.empty()))
+    return Success;
+  return fail(UsageError,
+              std::string(options.listDevices ? "--list-devices" : "--device") +
+                  ": this model was compiled for the CPU");
 }
 
 int Program::open(const std::string &path) {
@@ -141,6 +175,10 @@ int Program::run(const std::string &path) {
   // Prints only: works on any CPU.
   if (options.info)
     return info();
+  if (int code = checkDevice())
+    return code;
+  if (options.listDevices)
+    return listDevices();
   if (int code = checkCPU())
     return code;
   if (options.selfTest)
