@@ -130,9 +130,9 @@ void ModelTable::add(const CPU &cpu, llvm::Constant *device) {
                  numKernels,
                  testTable,
                  numTests,
+                 device ? device : llvm::ConstantPointerNull::get(pointer),
                  llvm::ConstantPointerNull::get(pointer),
-                 number(0),
-                 device ? device : llvm::ConstantPointerNull::get(pointer)});
+                 number(0)});
   new llvm::GlobalVariable(m, model->getType(), true,
                            llvm::GlobalValue::ExternalLinkage, model,
                            "qc_model");

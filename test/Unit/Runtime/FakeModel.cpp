@@ -152,6 +152,6 @@ const QCModel qc_model = {QC_ABI_VERSION,
                           1,
                           formatTests,
                           1,
-                          QC_FAKE_VERSIONS,
-                          nullptr};
+                          nullptr,
+                          QC_FAKE_VERSIONS};
 }
