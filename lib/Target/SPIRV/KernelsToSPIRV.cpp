@@ -6,6 +6,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Target/SPIRV/Serialization.h"
 #include "mlir/Transforms/Passes.h"
+#include "qc/Target/GPU/Passes.h"
 #include "qc/Target/SPIRV/Passes.h"
 
 using namespace mlir;
@@ -28,6 +29,17 @@ void mlir::qc::spirv::registerKernelsToSPIRVPipeline() {
       "qc-gpu-kernels-to-spirv",
       "Lower generated GPU kernels to SPIR-V with upstream conversions",
       buildKernelsToSPIRVPipeline);
+  PassPipelineRegistration<ToSPIRVOptions>(
+      "qc-to-spirv", "Lower packed lm/qc functions to SPIR-V for Vulkan",
+      buildToSPIRVPipeline);
+}
+
+void mlir::qc::spirv::buildToSPIRVPipeline(OpPassManager &pm,
+                                           const ToSPIRVOptions &options) {
+  mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+  lower.maxTokens = options.maxTokens;
+  pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+  buildKernelsToSPIRVPipeline(pm);
 }
 
 llvm::Expected<SmallVector<uint32_t>>

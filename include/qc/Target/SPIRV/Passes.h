@@ -5,6 +5,7 @@
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassOptions.h"
 #include "llvm/Support/Error.h"
 
 namespace mlir::qc::spirv {
@@ -16,6 +17,15 @@ namespace mlir::qc::spirv {
 
 /// From GPU kernels to a spirv.module: upstream conversions.
 void buildKernelsToSPIRVPipeline(OpPassManager &pm);
+
+struct ToSPIRVOptions : PassPipelineOptions<ToSPIRVOptions> {
+  Option<int64_t> maxTokens{
+      *this, "max-tokens",
+      llvm::cl::desc("Most tokens that one step processes"),
+      llvm::cl::init(128)};
+};
+/// The same from packed lm/qc functions.
+void buildToSPIRVPipeline(OpPassManager &pm, const ToSPIRVOptions &options);
 void registerKernelsToSPIRVPipeline();
 
 /// The binary of the module's spirv.module.
