@@ -30,12 +30,12 @@ static cl::opt<int64_t>
               cl::desc("Inputs that share a scale; -1: one scale a row "
                        "(default: 128 or 64)"),
               cl::init(0), cl::cat(category));
-static cl::opt<std::string>
-    mcpu("mcpu",
-         cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
-                  "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
-                  "them) or an LLVM name"),
-         cl::init("native"), cl::cat(category));
+static cl::opt<std::string> mcpu(
+    "mcpu",
+    cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
+             "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
+             "them) or an LLVM name"),
+    cl::init("native"), cl::cat(category));
 static cl::opt<std::string>
     target("target", cl::desc("Target: cpu or spirv (a GPU over Vulkan)"),
            cl::init("cpu"), cl::cat(category));
