@@ -2,6 +2,7 @@
 #include "qc/Pipelines/Compile.h"
 
 #include "Metadata.h"
+#include "Tune.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -265,6 +266,9 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
+  llvm::Expected<std::string> tuning = chooseTuning(*module, options);
+  if (!tuning)
+    return tuning.takeError();
   llvm::Expected<std::string> metadata =
       buildMetadata(*module, recipe, cpu->name);
   if (!metadata)
@@ -272,6 +276,7 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
         lower.mcpu = options.mcpu;
+        lower.tuning = *tuning;
         lower.maxTokens = options.maxTokens;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;

@@ -8,7 +8,7 @@
 // for int8 activations what rounding the activations can change.
 //
 //===----------------------------------------------------------------------===//
-#include "KernelJIT.h"
+#include "TestCPUs.h"
 #include "qc/Format/Format.h"
 #include "gtest/gtest.h"
 
