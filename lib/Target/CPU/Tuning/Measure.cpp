@@ -3,7 +3,8 @@
 // One constant after the other: the values are compiled, then run in turns,
 // forth and back, for as long as the time allows; the shortest turn of each
 // counts, since disturbances only add time. A value replaces the present one if
-// some number of tokens gains `gain` and none loses `loss`. Last, all that was
+// some number of tokens gains `gain` and none loses `loss`, in the even rounds
+// and in the odd ones: what both agree on is no accident. Last, all that was
 // chosen is compared with the cost model again.
 //
 //===----------------------------------------------------------------------===//
@@ -71,6 +72,15 @@ public:
 private:
   /// [kernel][tokens], seconds of the shortest turn.
   using Times = std::vector<std::vector<double>>;
+  /// Of even and of odd rounds.
+  struct Halves {
+    Times half[2];
+    double time(size_t kernel, size_t t) const {
+      return std::min(half[0][kernel][t], half[1][kernel][t]);
+    }
+    double improvement(size_t kernel) const;
+    bool agree() const;
+  };
 
   Shape limited(Shape shape) const;
   llvm::Error useShape(Shape wanted);
@@ -78,8 +88,8 @@ private:
   llvm::Error decide(const Stage &stage, KernelTuning &tuning,
                      int64_t stagesLeft);
   llvm::Error confirm(KernelTuning &tuning, TuneResult &result);
-  llvm::Expected<Times> time(ArrayRef<KernelTuning> tunings,
-                             ArrayRef<int64_t> tokens, int64_t stagesLeft);
+  llvm::Expected<Halves> time(ArrayRef<KernelTuning> tunings,
+                              ArrayRef<int64_t> tokens, int64_t stagesLeft);
   double left() const {
     return std::chrono::duration<double>(end - Clock::now()).count();
   }
@@ -164,7 +174,7 @@ llvm::Expected<KernelJIT *> Measurement::compile(const KernelTuning &tuning) {
   return kernel.get();
 }
 
-llvm::Expected<Measurement::Times>
+llvm::Expected<Measurement::Halves>
 Measurement::time(ArrayRef<KernelTuning> tunings, ArrayRef<int64_t> tokens,
                   int64_t stagesLeft) {
   std::vector<KernelJIT *> compiled;
@@ -178,9 +188,9 @@ Measurement::time(ArrayRef<KernelTuning> tunings, ArrayRef<int64_t> tokens,
   // Half of the rest goes to compilations.
   double seconds =
       std::clamp(left() / (2.0 * static_cast<double>(stagesLeft)), 0.2, 2.5);
-  Times best(compiled.size(),
-             std::vector<double>(tokens.size(),
-                                 std::numeric_limits<double>::infinity()));
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  Times none(compiled.size(), std::vector<double>(tokens.size(), infinity));
+  Halves best = {{none, none}};
   std::vector<int64_t> calls(tokens.size(), 1);
   std::barrier sync(static_cast<std::ptrdiff_t>(request.threads));
   auto begin = Clock::now();
@@ -199,7 +209,7 @@ Measurement::time(ArrayRef<KernelTuning> tunings, ArrayRef<int64_t> tokens,
     // Each thread goes through copies of its own, as threads of a model do
     // through rows of their own.
     int64_t own = weight.count / request.threads, at = 0;
-    auto turn = [&](size_t i, size_t t) {
+    auto turn = [&](size_t i, size_t t, int64_t round) {
       sync.arrive_and_wait();
       auto start = Clock::now();
       for (int64_t call = 0; call < calls[t]; ++call) {
@@ -211,27 +221,27 @@ Measurement::time(ArrayRef<KernelTuning> tunings, ArrayRef<int64_t> tokens,
       if (thread != 0)
         return;
       std::chrono::duration<double> elapsed = Clock::now() - start;
-      best[i][t] =
-          std::min(best[i][t], elapsed.count() / static_cast<double>(calls[t]));
+      double &shortest = best.half[round % 2][i][t];
+      shortest =
+          std::min(shortest, elapsed.count() / static_cast<double>(calls[t]));
     };
     for (int64_t round = 0; !stop; ++round) {
       for (size_t t = 0; t < tokens.size(); ++t)
         for (size_t j = 0; j < compiled.size(); ++j)
-          turn(round % 2 ? compiled.size() - 1 - j : j, t);
+          turn(round / 2 % 2 ? compiled.size() - 1 - j : j, t, round);
       sync.arrive_and_wait();
       if (thread == 0) {
         // The first rounds say how long a call takes and do not count.
-        if (round <= 1)
-          for (size_t t = 0; t < tokens.size(); ++t) {
-            double shortest = best[0][t];
-            if (round == 1)
-              calls[t] = std::clamp<int64_t>(
-                  static_cast<int64_t>(turnSeconds / shortest), 1, 100000);
-            for (auto &times : best)
-              times[t] = std::numeric_limits<double>::infinity();
-          }
+        if (round == 1) {
+          for (size_t t = 0; t < tokens.size(); ++t)
+            calls[t] = std::clamp<int64_t>(
+                static_cast<int64_t>(turnSeconds / best.time(0, t)), 1, 100000);
+          best = {{none, none}};
+        }
+        // On a busy machine longer, until the halves agree.
         std::chrono::duration<double> elapsed = Clock::now() - begin;
-        stop = round >= 4 && elapsed.count() > seconds;
+        stop = round >= 5 && round % 2 && elapsed.count() > seconds &&
+               (best.agree() || elapsed.count() > 2 * seconds || left() <= 0);
       }
       sync.arrive_and_wait();
     }
@@ -248,7 +258,7 @@ Measurement::time(ArrayRef<KernelTuning> tunings, ArrayRef<int64_t> tokens,
 
 /// How much better the second times are: the product of the ratios; 0 if they
 /// are not measurably better.
-static double improvement(ArrayRef<double> before, ArrayRef<double> after) {
+static double ratios(ArrayRef<double> before, ArrayRef<double> after) {
   double product = 1, most = 0;
   for (auto [b, a] : llvm::zip_equal(before, after)) {
     if (a > b * loss)
@@ -257,6 +267,19 @@ static double improvement(ArrayRef<double> before, ArrayRef<double> after) {
     most = std::max(most, b / a);
   }
   return most >= gain ? product : 0;
+}
+
+double Measurement::Halves::improvement(size_t kernel) const {
+  return std::min(ratios(half[0][0], half[0][kernel]),
+                  ratios(half[1][0], half[1][kernel]));
+}
+
+bool Measurement::Halves::agree() const {
+  for (auto [even, odd] : llvm::zip_equal(half[0], half[1]))
+    for (auto [a, b] : llvm::zip_equal(even, odd))
+      if (a > b * loss || b > a * loss)
+        return false;
+  return true;
 }
 
 static std::string tokensText(int64_t tokens) {
@@ -290,13 +313,13 @@ llvm::Error Measurement::decide(const Stage &stage, KernelTuning &tuning,
     if ((*kernel)->tableLookups != 0)
       return llvm::Error::success();
   }
-  llvm::Expected<Times> times = time(tunings, stage.tokens, stagesLeft);
+  llvm::Expected<Halves> times = time(tunings, stage.tokens, stagesLeft);
   if (!times)
     return times.takeError();
   size_t best = 0;
   double most = 0;
   for (size_t i = 1; i < tunings.size(); ++i) {
-    double improved = improvement((*times)[0], (*times)[i]);
+    double improved = times->improvement(i);
     if (improved > most) {
       most = improved;
       best = i;
@@ -307,8 +330,8 @@ llvm::Error Measurement::decide(const Stage &stage, KernelTuning &tuning,
   for (auto [t, tokens] : llvm::enumerate(stage.tokens)) {
     line += " " + tokensText(tokens) + ":";
     for (size_t i = 0; i < values.size(); ++i)
-      line += llvm::formatv("{0} {1}={2:f1} us", i ? "," : "", values[i],
-                            (*times)[i][t] * 1e6);
+      line += llvm::formatv("{0} {1}={2:f2} us", i ? "," : "", values[i],
+                            times->time(i, t) * 1e6);
     line += t + 1 < stage.tokens.size() ? ";" : "";
   }
   listener.decided(line);
@@ -325,18 +348,18 @@ llvm::Error Measurement::confirm(KernelTuning &tuning, TuneResult &result) {
   for (int64_t more : {int64_t(8), std::min<int64_t>(128, request.maxTokens)})
     if (more <= request.maxTokens && more > tokens.back())
       tokens.push_back(more);
-  llvm::Expected<Times> times = time({model, tuning}, tokens, 1);
+  llvm::Expected<Halves> times = time({model, tuning}, tokens, 1);
   if (!times)
     return times.takeError();
   // Strips show at the widest shape only, where they have been compared.
   KernelTuning here = tuning;
   here.strip = model.strip;
-  bool better = improvement((*times)[0], (*times)[1]) > 0 || here == model;
+  bool better = times->improvement(1) > 0 || here == model;
   if (!better)
     tuning = model;
   for (auto [t, count] : llvm::enumerate(tokens))
     result.figures.push_back(
-        {count, (*times)[0][t], (*times)[better ? 1 : 0][t]});
+        {count, times->time(0, t), times->time(better ? 1 : 0, t)});
   return llvm::Error::success();
 }
 
