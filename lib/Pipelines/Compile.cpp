@@ -15,6 +15,9 @@
 #include "qc/Runtime/Artefact/Payload.h"
 #include "qc/Target/CPU/Emit.h"
 #include "qc/Target/CPU/Passes.h"
+#include "qc/Target/GPU/DeviceTable.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/SPIRV/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -27,8 +30,10 @@ namespace fs = llvm::sys::fs;
 
 namespace {
 
-constexpr StringRef phases[] = {"import", "quantize", "fuse",
-                                "pack",   "kernels",  "llvm"};
+constexpr StringRef cpuPhases[] = {"import", "quantize", "fuse",
+                                   "pack",   "kernels",  "llvm"};
+constexpr StringRef spirvPhases[] = {"import", "quantize", "fuse",
+                                     "pack",   "kernels",  "spirv"};
 
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
@@ -69,16 +74,22 @@ private:
   llvm::Error emitText(function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
-  llvm::Error emitMachineCode(const std::string &metadata);
+  llvm::Error lower(const cpu::CPU &cpu);
+  llvm::Error lowerForSPIRV();
+  llvm::Expected<std::unique_ptr<llvm::Module>>
+  translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext);
+  llvm::Error emitMachineCode(llvm::Module &code, const std::string &metadata);
   llvm::Error finish(StringRef object, const std::string &metadata);
   bool stopsAfter(StringRef phase) const { return options.compileTo == phase; }
 
   MLIRContext &context;
   const CompileOptions &options;
-  std::optional<cpu::CPU> cpu;
+  std::vector<cpu::CPU> cpus; ///< best first
+  SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
+  std::string tuning; ///< of the kernels, see chooseTuning()
   unsigned dumped = 0;
   bool done = false;
 };
@@ -177,15 +188,28 @@ static bool hasQuantizedWeights(ModuleOp module) {
 }
 
 llvm::Error Compiler::run() {
-  llvm::Expected<cpu::CPU> resolved = cpu::CPU::get(options.mcpu);
+  llvm::Expected<std::vector<cpu::CPU>> resolved = cpu::CPU::list(options.mcpu);
   if (!resolved)
     return resolved.takeError();
-  cpu = std::move(*resolved);
+  cpus = std::move(*resolved);
+  // The host's part of a GPU's model is the runtime, for any CPU.
+  bool onGPU = options.target == "spirv";
+  if (onGPU) {
+    cpus.resize(1);
+    cpus.front().name = "any";
+    cpus.front().required.clear();
+  }
+  ArrayRef<StringRef> phases = onGPU ? spirvPhases : cpuPhases;
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
                                    "', expected one of " +
-                                   llvm::join(llvm::ArrayRef(phases), ", "));
+                                   llvm::join(phases, ", "));
+  if (cpus.size() > 1 && (stopsAfter("kernels") || stopsAfter("llvm") ||
+                          options.emit == Emit::MLIR))
+    return llvm::createStringError("IR of kernels is for one CPU: expected "
+                                   "another --mcpu than " +
+                                   options.mcpu);
   if (llvm::Error error = load())
     return error;
   if (options.output != "-") {
@@ -241,7 +265,7 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("fuse", [&](PassManager &pm) {
         FuseDequantMatmulPassOptions fuse;
         fuse.activations = options.activations == "auto"
-                               ? (quantized ? "int8" : "f32")
+                               ? (quantized && !onGPU ? "int8" : "f32")
                                : options.activations;
         fuse.strict = true;
         pm.addPass(createFuseDequantMatmulPass(fuse));
@@ -258,7 +282,13 @@ llvm::Error Compiler::run() {
   std::string blob = work->file("weights.bin");
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
         PackWeightsPassOptions pack;
-        pack.rows = cpu->vectors.lanes;
+        // Of the widest vectors: narrower ones take a block in pieces.
+        pack.rows = onGPU ? mlir::qc::gpu::packedRows : 0;
+        for (const cpu::CPU &cpu : cpus)
+          pack.rows =
+              std::max<int64_t>(pack.rows, onGPU ? 0 : cpu.vectors.lanes);
+        if (onGPU)
+          pack.alignment = QC_DEVICE_ALIGNMENT;
         pack.output = blob;
         pack.threads = options.threads;
         pm.addPass(createPackWeightsPass(pack));
@@ -266,17 +296,48 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  llvm::Expected<std::string> tuning = chooseTuning(*module, options);
-  if (!tuning)
-    return tuning.takeError();
+  if (!onGPU) {
+    llvm::Expected<std::string> chosen = chooseTuning(*module, options);
+    if (!chosen)
+      return chosen.takeError();
+    tuning = std::move(*chosen);
+  }
   llvm::Expected<std::string> metadata =
-      buildMetadata(*module, recipe, cpu->name);
+      buildMetadata(*module, recipe,
+                    onGPU             ? "spirv"
+                    : cpus.size() > 1 ? options.mcpu
+                                      : cpus.front().name);
   if (!metadata)
     return metadata.takeError();
+  llvm::LLVMContext llvmContext;
+  std::vector<std::unique_ptr<llvm::Module>> versions;
+  OwningOpRef<ModuleOp> packed = module->clone();
+  for (const cpu::CPU &cpu : cpus) {
+    module = packed->clone();
+    if (llvm::Error error = onGPU ? lowerForSPIRV() : lower(cpu))
+      return error;
+    if (done)
+      return llvm::Error::success();
+    auto code = translate(cpu, llvmContext);
+    if (!code)
+      return code.takeError();
+    versions.push_back(std::move(*code));
+  }
+  if (cpus.size() == 1)
+    return emitMachineCode(*versions.front(), *metadata);
+  auto merged = cpu::mergeVersions(std::move(versions), cpus);
+  if (!merged)
+    return merged.takeError();
+  return emitMachineCode(**merged, *metadata);
+}
+
+/// Runs the phases that depend on the CPU.
+llvm::Error Compiler::lower(const cpu::CPU &cpu) {
+  std::string name = cpus.size() > 1 ? cpu.name : options.mcpu;
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
-        lower.mcpu = options.mcpu;
-        lower.tuning = *tuning;
+        lower.mcpu = name;
+        lower.tuning = tuning;
         lower.maxTokens = options.maxTokens;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;
@@ -289,26 +350,85 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase(
           "llvm", [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); }))
     return error;
-  if (done)
-    return llvm::Error::success();
-  if (options.emit == Emit::MLIR)
+  if (!done && options.emit == Emit::MLIR)
     return emitText([&](llvm::raw_ostream &os) { module->print(os); });
-  return emitMachineCode(*metadata);
+  return llvm::Error::success();
 }
 
-llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
-  llvm::LLVMContext llvmContext;
-  auto translated = cpu::translateModel(*module, *cpu, llvmContext);
-  if (!translated)
-    return translated.takeError();
-  llvm::Module &code = **translated;
-  std::unique_ptr<llvm::TargetMachine> machine = cpu->createTargetMachine();
+llvm::Error Compiler::lowerForSPIRV() {
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        lower.maxTokens = options.maxTokens;
+        pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = runPhase("spirv", [](PassManager &pm) {
+        mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  llvm::Expected<SmallVector<uint32_t>> words =
+      mlir::qc::spirv::serializeKernels(*module);
+  if (!words)
+    return words.takeError();
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_SPIRV;
+  const char *bytes = reinterpret_cast<const char *>(words->data());
+  code.bytes.append(bytes, bytes + 4 * words->size());
+  auto print = [&](llvm::raw_ostream &os) {
+    os.write(code.bytes.data(), code.bytes.size());
+  };
+  if (options.emit == Emit::SPIRV)
+    return emitText(print);
+  if (options.emit == Emit::SPIRVText)
+    return emitText([&](llvm::raw_ostream &os) {
+      for (auto kernels : module->getOps<mlir::spirv::ModuleOp>())
+        os << kernels << "\n";
+    });
+  if (llvm::Error error = dump("kernels.spv", print))
+    return error;
+  deviceCodes.push_back(std::move(code));
+  if (!done && options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return llvm::Error::success();
+}
+
+/// The module as optimized LLVM IR.
+llvm::Expected<std::unique_ptr<llvm::Module>>
+Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
+  auto addDevice = [&](llvm::Module &target) -> llvm::Constant * {
+    auto device = (*module)->getAttrOfType<DictionaryAttr>("qc.device");
+    if (!device)
+      return nullptr;
+    auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");
+    return mlir::qc::gpu::addDeviceModel(
+        target, options.target, device,
+        config.getAs<IntegerAttr>("vocab_size").getInt(), deviceCodes);
+  };
+  auto code = cpu::translateModel(*module, cpu, llvmContext, addDevice);
+  if (!code)
+    return code;
+  std::unique_ptr<llvm::TargetMachine> machine = cpu.createTargetMachine();
+  if (!machine)
+    return llvm::createStringError("cannot generate code for '" + cpu.name +
+                                   "'");
+  (*code)->setTargetTriple(machine->getTargetTriple());
+  (*code)->setDataLayout(machine->createDataLayout());
+  cpu::optimize(**code, *machine);
+  return code;
+}
+
+llvm::Error Compiler::emitMachineCode(llvm::Module &code,
+                                      const std::string &metadata) {
+  // Functions of several versions name their CPU themselves.
+  std::unique_ptr<llvm::TargetMachine> machine =
+      cpus.back().createTargetMachine();
   if (!machine)
     return llvm::createStringError("cannot generate code for '" + options.mcpu +
                                    "'");
-  code.setTargetTriple(machine->getTargetTriple());
-  code.setDataLayout(machine->createDataLayout());
-  cpu::optimize(code, *machine);
   if (llvm::Error error = dump(
           "model.ll", [&](llvm::raw_ostream &os) { code.print(os, nullptr); }))
     return error;

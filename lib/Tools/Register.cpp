@@ -7,11 +7,14 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/Extensions/AllExtensions.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/Transforms/Passes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/Passes.h"
@@ -21,14 +24,18 @@
 #include "qc/Dialect/QC/Transforms/Passes.h"
 #include "qc/Quantization/Registry.h"
 #include "qc/Target/CPU/Passes.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/SPIRV/Passes.h"
 
 using namespace mlir;
 
 void mlir::qc::registerAllDialects(DialectRegistry &registry) {
-  registry.insert<QCDialect, lm::LMDialect, arith::ArithDialect,
-                  cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect,
-                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                  tensor::TensorDialect, vector::VectorDialect>();
+  registry
+      .insert<QCDialect, lm::LMDialect, arith::ArithDialect,
+              cf::ControlFlowDialect, func::FuncDialect, mlir::gpu::GPUDialect,
+              LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+              scf::SCFDialect, mlir::spirv::SPIRVDialect, tensor::TensorDialect,
+              vector::VectorDialect>();
   func::registerAllExtensions(registry);
 }
 
@@ -38,6 +45,10 @@ void mlir::qc::registerAllPasses() {
   registerQuantizationPasses();
   cpu::registerQCTargetCPUPasses();
   cpu::registerKernelsToLLVMPipeline();
+  mlir::qc::gpu::registerQCTargetGPUPasses();
+  mlir::qc::spirv::registerQCTargetSPIRVPasses();
+  mlir::qc::spirv::registerKernelsToSPIRVPipeline();
+  mlir::spirv::registerSPIRVPasses();
   registerTransformsPasses();
   registerConversionPasses();
   arith::registerArithPasses();

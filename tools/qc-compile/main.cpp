@@ -32,13 +32,15 @@ static cl::opt<int64_t>
               cl::desc("Inputs that share a scale; -1: one scale a row "
                        "(default: 128 or 64)"),
               cl::init(0), cl::cat(category));
+static cl::opt<std::string> mcpu(
+    "mcpu",
+    cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
+             "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
+             "them) or an LLVM name"),
+    cl::init("native"), cl::cat(category));
 static cl::opt<std::string>
-    mcpu("mcpu",
-         cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
-                  "x86-64-v4-vnni or an LLVM name"),
-         cl::init("native"), cl::cat(category));
-static cl::opt<std::string> target("target", cl::desc("Target: cpu"),
-                                   cl::init("cpu"), cl::cat(category));
+    target("target", cl::desc("Target: cpu or spirv (a GPU over Vulkan)"),
+           cl::init("cpu"), cl::cat(category));
 static cl::opt<Emit> emit(
     "emit", cl::desc("What to write"), cl::init(Emit::Executable),
     cl::values(clEnumValN(Emit::Executable, "exe", "standalone executable"),
@@ -46,12 +48,14 @@ static cl::opt<Emit> emit(
                clEnumValN(Emit::Object, "object", "object file, code only"),
                clEnumValN(Emit::LLVM, "llvm", "LLVM IR"),
                clEnumValN(Emit::Assembly, "asm", "assembly"),
-               clEnumValN(Emit::MLIR, "mlir", "MLIR, LLVM dialect")),
+               clEnumValN(Emit::MLIR, "mlir", "MLIR, lowered"),
+               clEnumValN(Emit::SPIRV, "spirv", "SPIR-V binary"),
+               clEnumValN(Emit::SPIRVText, "spirv-text", "SPIR-V as text")),
     cl::cat(category));
 static cl::opt<std::string> compileTo(
     "compile-to",
     cl::desc("Stop after a phase and print IR: import, quantize, fuse, pack, "
-             "kernels or llvm"),
+             "kernels, llvm (cpu) or spirv"),
     cl::value_desc("phase"), cl::cat(category));
 static cl::opt<std::string>
     dumpDir("dump-dir",
@@ -129,8 +133,15 @@ int main(int argc, char **argv) {
     fail("--" + option + "=" + value + ": expected " + expected);
     return 2;
   };
-  if (!oneOf(target, {"cpu"}))
-    return usage("target", target, "cpu");
+  if (!oneOf(target, {"cpu", "spirv"}))
+    return usage("target", target, "cpu or spirv");
+  bool spirvCode = emit == Emit::SPIRV || emit == Emit::SPIRVText;
+  if (spirvCode && target != "spirv")
+    return fail("--emit=spirv needs --target=spirv"), 2;
+  if (target == "spirv" && (emit == Emit::LLVM || emit == Emit::Assembly))
+    return fail("--target=spirv has no machine code to print: expected "
+                "--emit=spirv or spirv-text"),
+           2;
   if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "none"}))
     return usage("quantize", quantize,
                  "int4_sym, int4_asym, int8, nf4 or none");
@@ -150,23 +161,30 @@ int main(int argc, char **argv) {
     return fail("--tune excludes --no-tuning and --tuning"), 2;
   if (tune && !oneOf(compileTo, {"", "kernels", "llvm"}))
     return fail("--tune: kernels come after --compile-to=" + compileTo), 2;
+  if (target != "cpu" && (tune || !tuning.empty()))
+    return fail("--tune and --tuning are for --target=cpu"), 2;
   // An unknown CPU is compile()'s to report.
-  llvm::Expected<cpu::CPU> cpu = cpu::CPU::get(mcpu);
-  if (cpu && tune && !cpu::runsHere(*cpu))
-    return fail("--tune: this machine cannot run kernels for --mcpu=" + mcpu),
-           2;
-  if (cpu) {
-    auto table = cpu::TuningTable::parse(tuning, cpu->vectors);
+  llvm::Expected<std::vector<cpu::CPU>> cpus = cpu::CPU::list(mcpu);
+  if (!cpus) {
+    llvm::consumeError(cpus.takeError());
+  } else {
+    if (tune && cpus->size() > 1)
+      return fail("--tune: --mcpu=" + mcpu +
+                  " is for several CPUs, expected the one of this machine"),
+             2;
+    if (tune && !cpu::runsHere(cpus->front()))
+      return fail("--tune: this machine cannot run kernels for --mcpu=" + mcpu),
+             2;
+    auto table = cpu::TuningTable::parse(tuning, cpus->front().vectors);
     if (!table)
       return fail("--tuning: " + llvm::toString(table.takeError())), 2;
-  } else {
-    llvm::consumeError(cpu.takeError());
   }
 
   CompileOptions options;
   options.input = input;
   options.output = output;
   options.quantize = quantize;
+  options.target = target;
   options.groupSize = groupSize;
   options.mcpu = mcpu;
   options.emit = emit;
@@ -182,7 +200,7 @@ int main(int argc, char **argv) {
   options.tuneSeconds = tuneSeconds;
   options.runtime = runtime.empty() ? findRuntime(argv[0]) : runtime;
   bool text = !compileTo.empty() || emit == Emit::LLVM ||
-              emit == Emit::Assembly || emit == Emit::MLIR;
+              emit == Emit::Assembly || emit == Emit::MLIR || spirvCode;
   if (options.output.empty() && !text)
     return fail("no output file: expected -o FILE"), 2;
   if (options.output.empty())

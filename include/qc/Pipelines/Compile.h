@@ -7,7 +7,8 @@
 //   fuse      qc.matmul on stored weights, one function for each kind of layer
 //   pack      weights in the target's physical layout
 //   kernels   kernel calls on buffers of one arena
-//   llvm      LLVM dialect
+//   llvm      LLVM dialect (target cpu)
+//   spirv     SPIR-V dialect (target spirv)
 //
 //===----------------------------------------------------------------------===//
 #ifndef QC_PIPELINES_COMPILE_H
@@ -19,7 +20,16 @@
 
 namespace mlir::qc {
 
-enum class Emit { Executable, Shared, Object, LLVM, Assembly, MLIR };
+enum class Emit {
+  Executable,
+  Shared,
+  Object,
+  LLVM,
+  Assembly,
+  MLIR,
+  SPIRV,
+  SPIRVText
+};
 
 struct CompileOptions {
   std::string input;  ///< model folder or .mlir file
@@ -27,14 +37,16 @@ struct CompileOptions {
   /// int4_sym, int4_asym, int8, nf4, none; empty: int4_sym for a folder, none
   /// for IR.
   std::string quantize;
-  int64_t groupSize = 0; ///< 0: 128 or 64 as the model's shapes allow
+  std::string target = "cpu"; ///< cpu or spirv
+  int64_t groupSize = 0;      ///< 0: 128 or 64 as the model's shapes allow
   std::string mcpu = "native";
   Emit emit = Emit::Executable;
   std::string compileTo;        ///< phase to stop after; empty: all
   std::string dumpDir;          ///< IR after each phase, LLVM IR and assembly
   std::string kvCache = "auto"; ///< f32, f16; auto: f32 if not quantized
-  std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
-  std::string runtime;              ///< archive to link
+  /// f32, int8; auto: int8 if quantized and for a CPU
+  std::string activations = "auto";
+  std::string runtime; ///< archive to link
   int64_t maxTokens = 128;
   unsigned threads = 0;   ///< 0: one a core
   std::string tuning;     ///< constants of kernels, see KernelTuning.h

@@ -16,13 +16,15 @@
 #ifndef QC_RUNTIME_MODELABI_H
 #define QC_RUNTIME_MODELABI_H
 
+#include "qc/Runtime/DeviceABI.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 1
+#define QC_ABI_VERSION 2
 #define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
@@ -96,6 +98,13 @@ typedef struct QCModel {
   int64_t num_kernels;
   const QCFormatTest *format_tests;
   int64_t num_format_tests;
+  /// The model on a GPU, or null. Then decode, prefill and score may be null.
+  const QCDeviceModel *device;
+  /// Code versions of the same model over the same weights for different CPUs,
+  /// best first; the last is `qc_model` itself. Null and 0 when there is but
+  /// one. Only `qc_model` has them.
+  const struct QCModel *const *versions;
+  int64_t num_versions;
 } QCModel;
 
 extern const QCModel qc_model;

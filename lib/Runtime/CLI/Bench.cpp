@@ -45,8 +45,8 @@ int Program::runBench() {
   // would come from the cache.
   std::vector<int32_t> ids(static_cast<size_t>(std::max(prompt, tokens)));
   for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] = static_cast<int32_t>((i * 7919 + 1) %
-                                  static_cast<size_t>(qc_model.vocab_size));
+    ids[i] = static_cast<int32_t>(
+        (i * 7919 + 1) % static_cast<size_t>(activeModel().vocab_size));
   auto bytes = metadata.value("bytes_per_token", 0.0);
   int64_t swept = 0;
   double bandwidth = 0;
@@ -66,7 +66,7 @@ int Program::runBench() {
     auto start = Clock::now();
     if (!session->append(std::span(ids).first(static_cast<size_t>(prompt)),
                          error))
-      return fail(Failure, error);
+      return failSession(error, Failure);
     std::chrono::duration<double> taken = Clock::now() - start;
     if (round)
       prefill.add(static_cast<double>(prompt) / taken.count());
@@ -76,7 +76,7 @@ int Program::runBench() {
     for (int64_t i = 0; i < tokens; ++i)
       if (!session->append(std::span(ids).subspan(static_cast<size_t>(i), 1),
                            error))
-        return fail(Failure, error);
+        return failSession(error, Failure);
     std::chrono::duration<double> seconds = Clock::now() - start;
     double peak = std::max(before, stream());
     if (round == 0)
@@ -93,8 +93,9 @@ int Program::runBench() {
     std::puts(json{{"model", metadata.value("model", std::string())},
                    {"format", metadata.value("format", std::string())},
                    {"bits_per_weight", metadata.value("bits_per_weight", 0.0)},
-                   {"target_cpu", qc_model.target_cpu},
+                   {"target_cpu", activeModel().target_cpu},
                    {"threads", session->threads()},
+                   {"fewest_threads", session->fewestThreads()},
                    {"repeat", options.repeat},
                    {"prefill", prefill.report(prompt)},
                    {"decode", decode.report(tokens)},

@@ -26,6 +26,9 @@ private:
   void readTokenizerInfo();
   int checkCPU();
   int createSession(int64_t capacity);
+  /// For a failure of the session: of its device, or else `otherwise`.
+  int failSession(const std::string &message, int otherwise = BadInput);
+  int checkDevice();
   int64_t contextSize() const;
   int needTokenizer();
   const void *weights() const { return payload->section("weights").data(); }
@@ -39,6 +42,7 @@ private:
 
   // Info.cpp
   int info();
+  int listDevices();
 
   // Commands.cpp
   int runPerplexity();

@@ -245,10 +245,10 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   };
 
   SmallVector<Attribute> list;
-  SmallVector<FormatAttrInterface> formats;
+  // Tests are packed like the model's own weights, maybe for wider vectors.
+  llvm::MapVector<FormatAttrInterface, int64_t> formats;
   auto addFormat = [&](WeightType type) {
-    if (!llvm::is_contained(formats, type.getFormat()))
-      formats.push_back(type.getFormat());
+    formats.insert({type.getFormat(), type.getPackedRows()});
   };
   for (const Kernel &kernel : kernels) {
     std::string name = llvm::formatv("qc_kernel_{0}", list.size());
@@ -291,12 +291,12 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   SmallVector<Attribute> tests;
   for (WeightType type : decoded)
     addFormat(type);
-  for (FormatAttrInterface format : formats) {
+  for (auto [format, rows] : formats) {
     std::string name = llvm::formatv("qc_format_{0}_decode", tests.size());
     ::qc::HostWeight weight =
         format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
-    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
-                                format.getRowsPerBlock(ctx.target.lanes));
+    auto type =
+        WeightType::get(b.getContext(), {weight.n, weight.k}, format, rows);
     emitDecodeTest(ctx, name, type);
     tests.push_back(describe(name, type).getDictionary(b.getContext()));
   }

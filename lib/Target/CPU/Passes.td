@@ -28,7 +28,7 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
   }];
   let options = [
     Option<"mcpu", "mcpu", "std::string", "\"native\"",
-           "CPU to generate for: an LLVM name (x86-64-v2, x86-64-v3, x86-64-v4, znver4, ...), x86-64-v4-vnni, or native">,
+           "CPU to generate for: an LLVM name (x86-64-v2, x86-64-v3, x86-64-v4, znver4, ...), x86-64-v4-vnni, x86-64-v4-vbmi, or native">,
     Option<"tuning", "tuning", "std::string", "\"\"",
            "Constants that differ from the cost model's">,
     Option<"maxTokens", "max-tokens", "int64_t", "128",

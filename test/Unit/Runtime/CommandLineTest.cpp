@@ -16,7 +16,7 @@ TEST_F(CommandLineTest, HelpAndVersion) {
   EXPECT_NE(result.out.find("Examples:"), std::string::npos);
   EXPECT_EQ(result.err, "");
   EXPECT_EQ(story({"--version"}).out,
-            "fake, compiled by qc for x86-64, ABI 1\n");
+            "fake, compiled by qc for x86-64, ABI 2\n");
 }
 
 TEST_F(CommandLineTest, BadOptions) {
