@@ -2,6 +2,7 @@
 #include "qc/Pipelines/Compile.h"
 
 #include "Metadata.h"
+#include "Tune.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -88,6 +89,7 @@ private:
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
+  std::string tuning; ///< of the kernels, see chooseTuning()
   unsigned dumped = 0;
   bool done = false;
 };
@@ -294,6 +296,12 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
+  if (!onGPU) {
+    llvm::Expected<std::string> chosen = chooseTuning(*module, options);
+    if (!chosen)
+      return chosen.takeError();
+    tuning = std::move(*chosen);
+  }
   llvm::Expected<std::string> metadata =
       buildMetadata(*module, recipe,
                     onGPU             ? "spirv"
@@ -329,6 +337,7 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
         lower.mcpu = name;
+        lower.tuning = tuning;
         lower.maxTokens = options.maxTokens;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;

@@ -74,6 +74,13 @@ int Program::info() {
     std::printf("quantization     %s\n", recipe.c_str());
   if (std::string pipeline = text("pipeline"); !pipeline.empty())
     std::printf("pipeline         %s\n", pipeline.c_str());
+  if (metadata.contains("tuning") && metadata["tuning"].is_object()) {
+    const json &tuning = metadata["tuning"];
+    std::string machine = tuning.value("measured_on", std::string());
+    std::printf("tuning           %s%s\n",
+                tuning.value("kernels", std::string()).c_str(),
+                machine.empty() ? "" : (", measured on " + machine).c_str());
+  }
   std::printf("compiled by      qc %s\n", text("qc_version").c_str());
   return Success;
 }

@@ -10,15 +10,20 @@ using namespace mlir;
 using namespace mlir::qc;
 using namespace mlir::qc::cpu;
 
-ActivationLayout ActivationLayout::get(WeightType weight,
-                                       Arithmetic arithmetic) {
+ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
+                                       const KernelTuning &tuning) {
   // Rounding errors of short dot products average out less: with blocks of 32
   // int8 costs small models less than 0.1 % perplexity.
   constexpr int64_t shortK = 1024, shortBlock = 32;
   ::qc::PackedLayout layout = weight.getLayout();
   FormatAttrInterface format = weight.getFormat();
-  ActivationLayout result = {arithmetic, layout.k, layout.blockK,
-                             layout.paddedBlockK, layout.numBlocks()};
+  ActivationLayout result = {
+      arithmetic,
+      layout.k,
+      layout.blockK,
+      layout.paddedBlockK,
+      layout.numBlocks(),
+      arithmetic == Arithmetic::Int8 ? tuning.tokenTile : 0};
   if (arithmetic == Arithmetic::Int8 && layout.k < shortK &&
       layout.blockK == layout.paddedBlockK && layout.blockK % shortBlock == 0 &&
       shortBlock % layout.chunkK == 0 && !format.getAdditiveTables()) {
@@ -59,7 +64,7 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               int64_t length) {
   Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
-  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), tokenTile(b.target));
+  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), layout.tile);
   Value token = b.sub(row, tile), stride = b.mul(tokens, 4);
   Value base = b.add(b.add(b.mul(tile, layout.paddedK()), b.mul(token, 4)),
                      b.mul(b.mul(block, layout.paddedBlockK), tokens));
@@ -129,8 +134,11 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
   SmallVector<Type> arguments = {types.matrix(layout.k)};
   arguments.append(activationTypes(types, layout));
   arguments.append({idx, idx});
+  std::string name = "prepare_" + layout.name();
+  if (int8 && layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
+    name += llvm::formatv("_tile{0}", layout.tile);
   return getOrCreateKernel(
-      ctx.module, "prepare_" + layout.name(), arguments, ctx.target,
+      ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
         auto emit = int8 ? emitQuantizeBlock : emitPadBlock;
         int64_t blocks = layout.numBlocks();

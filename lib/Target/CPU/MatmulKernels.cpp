@@ -24,23 +24,18 @@ using namespace mlir::qc::cpu;
 
 namespace {
 
-/// What a strip of activations may take of a second-level cache of 512 KiB or
-/// more.
-constexpr int64_t tokenStripBytes = 256 << 10;
-/// How far ahead of use weights are fetched to the second-level cache.
-constexpr int64_t prefetchBytes = 8 << 10;
-
 /// Emits the product of the lanes of one row block with a tile of tokens.
 class TileEmitter {
 public:
   /// `firstRow` of the row block is lane 0.
   TileEmitter(KernelBuilder &b, WeightType weight, Arithmetic arithmetic,
-              Value weights, Value firstRow, ValueRange activations)
+              const KernelTuning &tuning, Value weights, Value firstRow,
+              ValueRange activations)
       : b(b), layout(weight.getLayout()),
-        input(ActivationLayout::get(weight, arithmetic)),
+        input(ActivationLayout::get(weight, arithmetic, tuning)),
         e{b,           b.getLoc(), weights, b.target.lanes,
           layout.rows, firstRow,   b.target},
-        format(weight.getFormat()), arithmetic(arithmetic),
+        format(weight.getFormat()), arithmetic(arithmetic), tuning(tuning),
         activations(activations) {
     // Tokens are interleaved, see prepareKernel().
     if (arithmetic == Arithmetic::Int8)
@@ -64,7 +59,7 @@ private:
   SmallVector<Value> chunksInt8(Value chunks, ValueRange rowParams, Value codes,
                                 ValueRange init);
   Value dot(Value acc, Value codes, Value activations);
-  /// Asks for a block of weights, prefetchBytes behind `block`.
+  /// Asks for a block of weights, tuning.prefetch KiB behind `block`.
   void prefetch(Value block, int64_t tokens);
   Value dotSigned(Value acc, Value codes, Value activations);
   bool hasVNNI() const {
@@ -88,6 +83,7 @@ private:
   DecodeEmitter e;
   FormatAttrInterface format;
   Arithmetic arithmetic;
+  KernelTuning tuning;
   SmallVector<Value> activations;
 };
 
@@ -151,8 +147,7 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   int64_t count = input.paddedBlockK / layout.chunkK;
   int64_t perPlane = layout.chunkK / 4;
   auto tokens = static_cast<int64_t>(init.size());
-  // One token alone would wait for each dot product: keep several sums.
-  int64_t ways = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
   auto chunk = [&](Value at, Value x, SmallVector<Value> sums) {
     for (auto [i, weights] :
          llvm::enumerate(format.emitCodes(e, at, rowParams))) {
@@ -209,16 +204,16 @@ static std::optional<int64_t> matchInteger(Value vector) {
 
 // With a full tile of tokens the dot products of a block outlast the window of
 // out-of-order execution, so that cache misses of the next blocks would not
-// overlap with them. Measured on Zen 4: 4 to 16 KiB ahead are alike, a whole
-// block at once is better than a line with each chunk.
+// overlap with them. A whole block at once is better than a line with each
+// chunk (Zen 4).
 void TileEmitter::prefetch(Value block, int64_t tokens) {
-  int64_t bytes = layout.blockBytes();
-  if (tokens < tokenTile(b.target) || bytes > prefetchBytes)
+  int64_t bytes = layout.blockBytes(), ahead = tuning.prefetch << 10;
+  if (tokens < tuning.tokenTile || bytes > ahead)
     return;
   for (int64_t i = 0; i < bytes; i += 64)
-    memref::PrefetchOp::create(
-        b, e.blob, ValueRange{b.add(block, prefetchBytes + i)},
-        /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+    memref::PrefetchOp::create(b, e.blob, ValueRange{b.add(block, ahead + i)},
+                               /*isWrite=*/false, /*localityHint=*/2,
+                               /*isDataCache=*/true);
 }
 
 SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
@@ -280,7 +275,7 @@ SmallVector<Value> TileEmitter::chunksF32(Value chunks, ValueRange rowParams,
                                           Value firstK, ValueRange init) {
   int64_t count = layout.chunksPerBlock();
   auto tokens = static_cast<int64_t>(init.size());
-  int64_t ways = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
   // Enough inputs in a loop body to fill the pipeline.
   int64_t unroll = std::max<int64_t>(1, 8 / layout.chunkK);
   int64_t main = count / unroll * unroll;
@@ -389,18 +384,20 @@ SmallVector<Type> cpu::activationTypes(KernelBuilder &b,
 }
 
 func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
-                               Arithmetic arithmetic) {
+                               Arithmetic arithmetic,
+                               const KernelTuning &tuning) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   ::qc::PackedLayout layout = weight.getLayout();
   Type idx = types.getIndexType();
   SmallVector<Type> inputs =
-      activationTypes(types, ActivationLayout::get(weight, arithmetic));
+      activationTypes(types, ActivationLayout::get(weight, arithmetic, tuning));
   SmallVector<Type> arguments = {types.bytes(), idx};
   arguments.append(inputs);
   arguments.append({types.matrix(layout.n), idx, idx});
   std::string name = llvm::formatv("matmul_{0}_{1}", weightName(weight),
                                    stringifyArithmetic(arithmetic));
+  name += tuningName(ctx, tuning);
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
@@ -408,11 +405,11 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
         ValueRange activations = args.slice(2, inputs.size());
         Value tokens = b.dim(out, 0);
         // Registers for the sums of a tile, its weights and temporaries.
-        int64_t tile = tokenTile(b.target);
+        int64_t tile = tuning.tokenTile;
         int64_t lanes = b.target.lanes;
         Value firstToken, lastToken;
         auto part = [&](Value rowBlock, Value firstRow) {
-          TileEmitter emitter(b, weight, arithmetic, args[0], firstRow,
+          TileEmitter emitter(b, weight, arithmetic, tuning, args[0], firstRow,
                               activations);
           Value at = b.add(b.add(args[1], layout.headerBytes),
                            b.mul(rowBlock, layout.rowBlockBytes()));
@@ -430,8 +427,9 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
         // The activations of so many tokens stay in the second-level cache
         // while all weights pass by.
         int64_t strip = std::max<int64_t>(
-            1, tokenStripBytes / (tile * layout.paddedK() *
-                                  (arithmetic == Arithmetic::Int8 ? 1 : 4)));
+            1,
+            (tuning.strip << 10) / (tile * layout.paddedK() *
+                                    (arithmetic == Arithmetic::Int8 ? 1 : 4)));
         b.loop(b.index(0), tokens, strip * tile, [&](Value token) {
           firstToken = token;
           lastToken = b.min(b.add(token, strip * tile), tokens);
