@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <unistd.h>
 
 using namespace qc::rt;
@@ -57,8 +58,16 @@ int Program::createSession(int64_t capacity) {
 }
 
 int Program::failSession(const std::string &message, int otherwise) {
-  if (session && session->deviceFailure())
-    return fail(deviceCode(*session->deviceFailure()), message);
+  if (session && session->deviceFailure()) {
+    int code = fail(deviceCode(*session->deviceFailure()), message);
+    // A driver that still works on a step would read memory that goes away
+    // with this process's orderly end.
+    if (*session->deviceFailure() == DeviceError::Kind::Failed) {
+      std::fflush(nullptr);
+      std::_Exit(code);
+    }
+    return code;
+  }
   return fail(otherwise, message);
 }
 
