@@ -28,6 +28,10 @@ config.environment["PATH"] = os.pathsep.join(
 for name in ("HOME", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+# What --tune remembered on this machine must not change a test.
+config.environment["XDG_CACHE_HOME"] = os.path.join(
+    config.qc_binary_dir, "lit", "no-cache"
+)
 
 shared = os.environ.get(
     "QC_SHARED_DATA", os.path.join(config.qc_source_dir, "..", "shared", "data")

@@ -8,8 +8,8 @@
 // twin/*      hand-written twins of both, and what they are compared with
 // attention/*, rms_norm/*
 //
-// The generated kernels are those of test/Unit/Target/KernelJIT.h, which the
-// tests check.
+// The generated kernels are those of include/qc/Target/CPU/Tuning/KernelJIT.h,
+// which the tests check.
 //
 //===----------------------------------------------------------------------===//
 #include "Bench.h"

@@ -2,6 +2,7 @@
 #include "qc/Pipelines/Compile.h"
 
 #include "Metadata.h"
+#include "Tune.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -73,21 +74,24 @@ private:
   llvm::Error emitText(function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
-  llvm::Error lowerForCPU();
+  llvm::Error lower(const cpu::CPU &cpu);
   llvm::Error lowerForSPIRV();
   llvm::Error addIntegerDotKernels();
   llvm::Error addSPIRV(ModuleOp lowered, uint32_t features);
-  llvm::Error emitMachineCode(const std::string &metadata);
+  llvm::Expected<std::unique_ptr<llvm::Module>>
+  translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext);
+  llvm::Error emitMachineCode(llvm::Module &code, const std::string &metadata);
   llvm::Error finish(StringRef object, const std::string &metadata);
   bool stopsAfter(StringRef phase) const { return options.compileTo == phase; }
 
   MLIRContext &context;
   const CompileOptions &options;
-  std::optional<cpu::CPU> cpu;
+  std::vector<cpu::CPU> cpus; ///< best first
   SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
+  std::string tuning; ///< of the kernels, see chooseTuning()
   unsigned dumped = 0;
   bool done = false;
 };
@@ -186,22 +190,28 @@ static bool hasQuantizedWeights(ModuleOp module) {
 }
 
 llvm::Error Compiler::run() {
-  llvm::Expected<cpu::CPU> resolved = cpu::CPU::get(options.mcpu);
+  llvm::Expected<std::vector<cpu::CPU>> resolved = cpu::CPU::list(options.mcpu);
   if (!resolved)
     return resolved.takeError();
-  cpu = std::move(*resolved);
+  cpus = std::move(*resolved);
   // The host's part of a GPU's model is the runtime, for any CPU.
-  if (options.target == "spirv") {
-    cpu->name = "any";
-    cpu->required.clear();
-  }
   bool onGPU = options.target == "spirv";
+  if (onGPU) {
+    cpus.resize(1);
+    cpus.front().name = "any";
+    cpus.front().required.clear();
+  }
   ArrayRef<StringRef> phases = onGPU ? spirvPhases : cpuPhases;
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
                                    "', expected one of " +
                                    llvm::join(phases, ", "));
+  if (cpus.size() > 1 && (stopsAfter("kernels") || stopsAfter("llvm") ||
+                          options.emit == Emit::MLIR))
+    return llvm::createStringError("IR of kernels is for one CPU: expected "
+                                   "another --mcpu than " +
+                                   options.mcpu);
   if (llvm::Error error = load())
     return error;
   if (options.output != "-") {
@@ -274,7 +284,11 @@ llvm::Error Compiler::run() {
   std::string blob = work->file("weights.bin");
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
         PackWeightsPassOptions pack;
-        pack.rows = onGPU ? mlir::qc::gpu::packedRows : cpu->vectors.lanes;
+        // Of the widest vectors: narrower ones take a block in pieces.
+        pack.rows = onGPU ? mlir::qc::gpu::packedRows : 0;
+        for (const cpu::CPU &cpu : cpus)
+          pack.rows =
+              std::max<int64_t>(pack.rows, onGPU ? 0 : cpu.vectors.lanes);
         if (onGPU)
           pack.alignment = QC_DEVICE_ALIGNMENT;
         pack.output = blob;
@@ -284,23 +298,48 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
+  if (!onGPU) {
+    llvm::Expected<std::string> chosen = chooseTuning(*module, options);
+    if (!chosen)
+      return chosen.takeError();
+    tuning = std::move(*chosen);
+  }
   llvm::Expected<std::string> metadata =
-      buildMetadata(*module, recipe, onGPU ? "spirv" : cpu->name);
+      buildMetadata(*module, recipe,
+                    onGPU             ? "spirv"
+                    : cpus.size() > 1 ? options.mcpu
+                                      : cpus.front().name);
   if (!metadata)
     return metadata.takeError();
-  if (llvm::Error error = onGPU ? lowerForSPIRV() : lowerForCPU())
-    return error;
-  if (done)
-    return llvm::Error::success();
-  if (options.emit == Emit::MLIR)
-    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
-  return emitMachineCode(*metadata);
+  llvm::LLVMContext llvmContext;
+  std::vector<std::unique_ptr<llvm::Module>> versions;
+  OwningOpRef<ModuleOp> packed = module->clone();
+  for (const cpu::CPU &cpu : cpus) {
+    module = packed->clone();
+    if (llvm::Error error = onGPU ? lowerForSPIRV() : lower(cpu))
+      return error;
+    if (done)
+      return llvm::Error::success();
+    auto code = translate(cpu, llvmContext);
+    if (!code)
+      return code.takeError();
+    versions.push_back(std::move(*code));
+  }
+  if (cpus.size() == 1)
+    return emitMachineCode(*versions.front(), *metadata);
+  auto merged = cpu::mergeVersions(std::move(versions), cpus);
+  if (!merged)
+    return merged.takeError();
+  return emitMachineCode(**merged, *metadata);
 }
 
-llvm::Error Compiler::lowerForCPU() {
+/// Runs the phases that depend on the CPU.
+llvm::Error Compiler::lower(const cpu::CPU &cpu) {
+  std::string name = cpus.size() > 1 ? cpu.name : options.mcpu;
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
-        lower.mcpu = options.mcpu;
+        lower.mcpu = name;
+        lower.tuning = tuning;
         lower.maxTokens = options.maxTokens;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;
@@ -310,8 +349,12 @@ llvm::Error Compiler::lowerForCPU() {
     return error;
   if (done)
     return llvm::Error::success();
-  return runPhase("llvm",
-                  [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); });
+  if (llvm::Error error = runPhase(
+          "llvm", [](PassManager &pm) { cpu::buildKernelsToLLVMPipeline(pm); }))
+    return error;
+  if (!done && options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return llvm::Error::success();
 }
 
 /// Kernels of int8 arithmetic for devices with integer dot products; devices
@@ -386,11 +429,16 @@ llvm::Error Compiler::lowerForSPIRV() {
       for (auto kernels : module->getOps<mlir::spirv::ModuleOp>())
         os << kernels << "\n";
     });
-  return dump("kernels.spv", print);
+  if (llvm::Error error = dump("kernels.spv", print))
+    return error;
+  if (!done && options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return llvm::Error::success();
 }
 
-llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
-  llvm::LLVMContext llvmContext;
+/// The module as optimized LLVM IR.
+llvm::Expected<std::unique_ptr<llvm::Module>>
+Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
   auto addDevice = [&](llvm::Module &target) -> llvm::Constant * {
     auto device = (*module)->getAttrOfType<DictionaryAttr>("qc.device");
     if (!device)
@@ -400,17 +448,27 @@ llvm::Error Compiler::emitMachineCode(const std::string &metadata) {
         target, options.target, device,
         config.getAs<IntegerAttr>("vocab_size").getInt(), deviceCodes);
   };
-  auto translated = cpu::translateModel(*module, *cpu, llvmContext, addDevice);
-  if (!translated)
-    return translated.takeError();
-  llvm::Module &code = **translated;
-  std::unique_ptr<llvm::TargetMachine> machine = cpu->createTargetMachine();
+  auto code = cpu::translateModel(*module, cpu, llvmContext, addDevice);
+  if (!code)
+    return code;
+  std::unique_ptr<llvm::TargetMachine> machine = cpu.createTargetMachine();
+  if (!machine)
+    return llvm::createStringError("cannot generate code for '" + cpu.name +
+                                   "'");
+  (*code)->setTargetTriple(machine->getTargetTriple());
+  (*code)->setDataLayout(machine->createDataLayout());
+  cpu::optimize(**code, *machine);
+  return code;
+}
+
+llvm::Error Compiler::emitMachineCode(llvm::Module &code,
+                                      const std::string &metadata) {
+  // Functions of several versions name their CPU themselves.
+  std::unique_ptr<llvm::TargetMachine> machine =
+      cpus.back().createTargetMachine();
   if (!machine)
     return llvm::createStringError("cannot generate code for '" + options.mcpu +
                                    "'");
-  code.setTargetTriple(machine->getTargetTriple());
-  code.setDataLayout(machine->createDataLayout());
-  cpu::optimize(code, *machine);
   if (llvm::Error error = dump(
           "model.ll", [&](llvm::raw_ostream &os) { code.print(os, nullptr); }))
     return error;

@@ -10,7 +10,7 @@ import unittest
 import numpy as np
 
 from qc_test import tools
-from test_golden import FAMILIES, RANDOM, TRAINED, identifier
+from tests.test_golden import FAMILIES, RANDOM, TRAINED, identifier
 
 STORIES = os.path.join(tools.EXAMPLES, "stories260K")
 

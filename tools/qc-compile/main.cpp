@@ -2,6 +2,8 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "qc/Pipelines/Compile.h"
+#include "qc/Target/CPU/KernelTuning.h"
+#include "qc/Target/CPU/Tuning/KernelJIT.h"
 #include "qc/Tools/Register.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -30,11 +32,12 @@ static cl::opt<int64_t>
               cl::desc("Inputs that share a scale; -1: one scale a row "
                        "(default: 128 or 64)"),
               cl::init(0), cl::cat(category));
-static cl::opt<std::string>
-    mcpu("mcpu",
-         cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
-                  "x86-64-v4-vnni or an LLVM name"),
-         cl::init("native"), cl::cat(category));
+static cl::opt<std::string> mcpu(
+    "mcpu",
+    cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
+             "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
+             "them) or an LLVM name"),
+    cl::init("native"), cl::cat(category));
 static cl::opt<std::string>
     target("target", cl::desc("Target: cpu or spirv (a GPU over Vulkan)"),
            cl::init("cpu"), cl::cat(category));
@@ -75,6 +78,24 @@ static cl::opt<std::string> runtime("runtime",
                                     cl::desc("Runtime archive to link"),
                                     cl::value_desc("libqcrt.a"),
                                     cl::cat(category));
+
+static cl::opt<bool>
+    tune("tune",
+         cl::desc("Measure kernels on this machine and remember what is better "
+                  "than the default"),
+         cl::cat(category));
+static cl::opt<int64_t> tuneSeconds("tune-seconds",
+                                    cl::desc("Time that --tune may take"),
+                                    cl::init(60), cl::cat(category));
+static cl::opt<bool> noTuning("no-tuning",
+                              cl::desc("Ignore what --tune remembered"),
+                              cl::cat(category));
+static cl::opt<std::string>
+    tuning("tuning",
+           cl::desc("Constants of kernels instead of the remembered: "
+                    "token-tile=8,strip=256,prefetch=8,sums=4,"
+                    "score-registers=16"),
+           cl::value_desc("constants"), cl::cat(category));
 
 static int fail(const llvm::Twine &message) {
   llvm::errs() << "qc-compile: error: " << message << "\n";
@@ -134,6 +155,31 @@ int main(int argc, char **argv) {
   if (maxTokens < 1 || maxTokens > 65536)
     return usage("max-tokens", std::to_string(maxTokens), "1 to 65536");
 
+  if (tuneSeconds < 1 || tuneSeconds > 3600)
+    return usage("tune-seconds", std::to_string(tuneSeconds), "1 to 3600");
+  if (tune && (noTuning || !tuning.empty()))
+    return fail("--tune excludes --no-tuning and --tuning"), 2;
+  if (tune && !oneOf(compileTo, {"", "kernels", "llvm"}))
+    return fail("--tune: kernels come after --compile-to=" + compileTo), 2;
+  if (target != "cpu" && (tune || !tuning.empty()))
+    return fail("--tune and --tuning are for --target=cpu"), 2;
+  // An unknown CPU is compile()'s to report.
+  llvm::Expected<std::vector<cpu::CPU>> cpus = cpu::CPU::list(mcpu);
+  if (!cpus) {
+    llvm::consumeError(cpus.takeError());
+  } else {
+    if (tune && cpus->size() > 1)
+      return fail("--tune: --mcpu=" + mcpu +
+                  " is for several CPUs, expected the one of this machine"),
+             2;
+    if (tune && !cpu::runsHere(cpus->front()))
+      return fail("--tune: this machine cannot run kernels for --mcpu=" + mcpu),
+             2;
+    auto table = cpu::TuningTable::parse(tuning, cpus->front().vectors);
+    if (!table)
+      return fail("--tuning: " + llvm::toString(table.takeError())), 2;
+  }
+
   CompileOptions options;
   options.input = input;
   options.output = output;
@@ -148,6 +194,10 @@ int main(int argc, char **argv) {
   options.activations = activations;
   options.maxTokens = maxTokens;
   options.threads = threads;
+  options.tuning = tuning;
+  options.remembered = !noTuning;
+  options.tune = tune;
+  options.tuneSeconds = tuneSeconds;
   options.runtime = runtime.empty() ? findRuntime(argv[0]) : runtime;
   bool text = !compileTo.empty() || emit == Emit::LLVM ||
               emit == Emit::Assembly || emit == Emit::MLIR || spirvCode;

@@ -47,7 +47,11 @@ struct CompileOptions {
   std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
   std::string runtime;              ///< archive to link
   int64_t maxTokens = 128;
-  unsigned threads = 0; ///< 0: one a core
+  unsigned threads = 0;   ///< 0: one a core
+  std::string tuning;     ///< constants of kernels, see KernelTuning.h
+  bool remembered = true; ///< use what earlier runs measured on this machine
+  bool tune = false;      ///< measure, and remember it
+  int64_t tuneSeconds = 60;
 };
 
 /// Compiles; nothing is left at `output` or beside it when it fails.

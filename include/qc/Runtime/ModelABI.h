@@ -100,6 +100,11 @@ typedef struct QCModel {
   int64_t num_format_tests;
   /// The model on a GPU, or null. Then decode, prefill and score may be null.
   const QCDeviceModel *device;
+  /// Code versions of the same model over the same weights for different CPUs,
+  /// best first; the last is `qc_model` itself. Null and 0 when there is but
+  /// one. Only `qc_model` has them.
+  const struct QCModel *const *versions;
+  int64_t num_versions;
 } QCModel;
 
 extern const QCModel qc_model;

@@ -25,22 +25,25 @@ static std::string open(QCSession &session, const std::string &path,
                         int64_t threads, int64_t context) {
   if (qc_model.abi_version != QC_ABI_VERSION)
     return "the model has another ABI version than its runtime";
-  if (std::string missing = missingFeatures(qc_model); !missing.empty())
+  if (std::string problem = versionProblem(); !problem.empty())
+    return problem;
+  if (std::string missing = missingFeatures(activeModel()); !missing.empty())
     return "this CPU lacks " + missing + ", which the model was compiled for";
   if (threads < 0 || threads > 1024)
     return "threads must be 0 to 1024, not " + std::to_string(threads);
-  if (context < 0 || context > qc_model.max_positions)
-    return "context must be 0 to " + std::to_string(qc_model.max_positions) +
-           ", not " + std::to_string(context);
+  if (context < 0 || context > activeModel().max_positions)
+    return "context must be 0 to " +
+           std::to_string(activeModel().max_positions) + ", not " +
+           std::to_string(context);
   std::string error;
   session.payload = Payload::open(path, /*copy=*/false, error);
   if (!session.payload)
     return error;
   std::string_view weights = session.payload->section("weights");
-  if (static_cast<int64_t>(weights.size()) != qc_model.weights_bytes)
+  if (static_cast<int64_t>(weights.size()) != activeModel().weights_bytes)
     return "'" + path + "': section 'weights' has " +
            std::to_string(weights.size()) + " bytes, expected " +
-           std::to_string(qc_model.weights_bytes);
+           std::to_string(activeModel().weights_bytes);
   session.metadata = session.payload->section("metadata");
   auto metadata = nlohmann::json::parse(session.metadata, nullptr,
                                         /*allow_exceptions=*/false);
@@ -59,8 +62,9 @@ static std::string open(QCSession &session, const std::string &path,
   options.hugePages = true;
   options.threads = threads ? threads : availableCPUs();
   options.capacity =
-      context ? context : std::min<int64_t>(qc_model.max_positions, 4096);
-  session.session = Session::create(qc_model, weights.data(), options, error);
+      context ? context : std::min<int64_t>(activeModel().max_positions, 4096);
+  session.session =
+      Session::create(activeModel(), weights.data(), options, error);
   return session.session ? "" : error;
 }
 
@@ -91,7 +95,7 @@ const char *qc_error(const QCSession *session) {
   return session->error.c_str();
 }
 
-int64_t qc_vocab_size(const QCSession *) { return qc_model.vocab_size; }
+int64_t qc_vocab_size(const QCSession *) { return activeModel().vocab_size; }
 
 int64_t qc_context_size(const QCSession *session) {
   return session->session->capacity();
@@ -130,10 +134,11 @@ int64_t qc_decode_token(QCSession *session, int32_t id, char *bytes,
                         int64_t capacity) {
   if (!session->tokenizer)
     return fail(session, "this model has no tokenizer");
-  if (id < 0 || id >= qc_model.vocab_size)
+  if (id < 0 || id >= activeModel().vocab_size)
     return fail(session, "token id " + std::to_string(id) +
                              " is out of range: the vocabulary has " +
-                             std::to_string(qc_model.vocab_size) + " tokens");
+                             std::to_string(activeModel().vocab_size) +
+                             " tokens");
   if (capacity < 0)
     return fail(session, "negative size");
   try {
@@ -169,7 +174,7 @@ int64_t qc_eval(QCSession *session, const int32_t *ids, int64_t n,
       session->session->append({ids, static_cast<size_t>(n)}, session->error);
   if (!last)
     return -1;
-  std::copy_n(last, qc_model.vocab_size, logits);
+  std::copy_n(last, activeModel().vocab_size, logits);
   return session->session->position();
 }
 
@@ -181,8 +186,8 @@ int64_t qc_score(QCSession *session, const int32_t *ids, int64_t n,
     bool done = session->session->score(
         {ids, static_cast<size_t>(n)},
         [&](int64_t first, const float *rows, int64_t count) {
-          std::copy_n(rows, count * qc_model.vocab_size,
-                      logits + first * qc_model.vocab_size);
+          std::copy_n(rows, count * activeModel().vocab_size,
+                      logits + first * activeModel().vocab_size);
           return true;
         },
         session->error);

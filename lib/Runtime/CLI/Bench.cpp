@@ -11,15 +11,14 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-/// Tokens a second of the repetitions.
+/// One number of each repetition, most of them tokens a second.
 struct Rates {
   std::vector<double> values;
 
-  void add(int64_t tokens, Clock::time_point start) {
-    std::chrono::duration<double> seconds = Clock::now() - start;
-    values.push_back(static_cast<double>(tokens) / seconds.count());
-    std::sort(values.begin(), values.end());
+  void add(double value) {
+    values.insert(std::upper_bound(values.begin(), values.end(), value), value);
   }
+  bool empty() const { return values.empty(); }
   double best() const { return values.back(); }
   double least() const { return values.front(); }
   double median() const {
@@ -46,13 +45,21 @@ int Program::runBench() {
   // would come from the cache.
   std::vector<int32_t> ids(static_cast<size_t>(std::max(prompt, tokens)));
   for (size_t i = 0; i < ids.size(); ++i)
-    ids[i] = static_cast<int32_t>((i * 7919 + 1) %
-                                  static_cast<size_t>(qc_model.vocab_size));
-  // The yardstick before and after: on a shared machine speed comes and goes.
+    ids[i] = static_cast<int32_t>(
+        (i * 7919 + 1) % static_cast<size_t>(activeModel().vocab_size));
+  auto bytes = metadata.value("bytes_per_token", 0.0);
   int64_t swept = 0;
-  double bandwidth = streamBandwidth(session->threadPool(), 3, swept);
+  double bandwidth = 0;
   std::string error;
-  Rates prefill, decode;
+  Rates prefill, decode, shares;
+  json rounds = json::array();
+  // The yardstick before and after each round: on a shared machine bandwidth
+  // comes and goes from second to second.
+  auto stream = [&] {
+    double now = streamBandwidth(session->threadPool(), 1, swept);
+    bandwidth = std::max(bandwidth, now);
+    return now;
+  };
   // The first round warms caches, page tables and clocks up.
   for (int64_t round = 0; round <= options.repeat; ++round) {
     session->truncate(0);
@@ -60,28 +67,35 @@ int Program::runBench() {
     if (!session->append(std::span(ids).first(static_cast<size_t>(prompt)),
                          error))
       return failSession(error, Failure);
+    std::chrono::duration<double> taken = Clock::now() - start;
     if (round)
-      prefill.add(prompt, start);
+      prefill.add(static_cast<double>(prompt) / taken.count());
     session->truncate(0);
+    double before = stream();
     start = Clock::now();
     for (int64_t i = 0; i < tokens; ++i)
       if (!session->append(std::span(ids).subspan(static_cast<size_t>(i), 1),
                            error))
         return failSession(error, Failure);
-    if (round)
-      decode.add(tokens, start);
+    std::chrono::duration<double> seconds = Clock::now() - start;
+    double peak = std::max(before, stream());
+    if (round == 0)
+      continue;
+    double rate = static_cast<double>(tokens) / seconds.count();
+    decode.add(rate);
+    if (peak > 0)
+      shares.add(rate * bytes / peak);
+    rounds.push_back({{"decode", rate}, {"stream_bytes_per_second", peak}});
   }
-  bandwidth =
-      std::max(bandwidth, streamBandwidth(session->threadPool(), 3, swept));
-  auto bytes = metadata.value("bytes_per_token", 0.0);
   double used = bytes * decode.best();
-  double share = bandwidth > 0 ? used / bandwidth : 0.0;
+  double share = shares.empty() ? 0.0 : shares.median();
   if (options.json) {
     std::puts(json{{"model", metadata.value("model", std::string())},
                    {"format", metadata.value("format", std::string())},
                    {"bits_per_weight", metadata.value("bits_per_weight", 0.0)},
-                   {"target_cpu", qc_model.target_cpu},
+                   {"target_cpu", activeModel().target_cpu},
                    {"threads", session->threads()},
+                   {"fewest_threads", session->fewestThreads()},
                    {"repeat", options.repeat},
                    {"prefill", prefill.report(prompt)},
                    {"decode", decode.report(tokens)},
@@ -90,7 +104,8 @@ int Program::runBench() {
                    {"decode_bytes_per_second_median", bytes * decode.median()},
                    {"stream_bytes_per_second", bandwidth},
                    {"stream_sweep_bytes", swept},
-                   {"share_of_bandwidth", share}}
+                   {"share_of_bandwidth", share},
+                   {"rounds", rounds}}
                   .dump()
                   .c_str());
     return Success;
@@ -102,8 +117,8 @@ int Program::runBench() {
   std::printf("decode  %6" PRId64
               " tokens  %10.2f tokens/s best  %10.2f median  %10.2f min\n",
               tokens, decode.best(), decode.median(), decode.least());
-  std::printf("decode reads %.1f MB a token: %.2f GB/s, %.0f %% of the %.2f "
-              "GB/s that this machine streams\n",
+  std::printf("decode reads %.1f MB a token: %.2f GB/s; %.0f %% (median) of "
+              "what this machine streams at the same time, at most %.2f GB/s\n",
               bytes / 1e6, used / 1e9, 100 * share, bandwidth / 1e9);
   return Success;
 }

@@ -16,11 +16,11 @@ int Program::runPerplexity() {
     return code;
   int64_t window = options.window
                        ? options.window
-                       : std::min<int64_t>(qc_model.max_positions, 2048);
-  if (window > qc_model.max_positions)
+                       : std::min<int64_t>(activeModel().max_positions, 2048);
+  if (window > activeModel().max_positions)
     return fail(UsageError,
                 "--window " + std::to_string(window) + ": the model has " +
-                    std::to_string(qc_model.max_positions) + " positions");
+                    std::to_string(activeModel().max_positions) + " positions");
   if (int code = createSession(window))
     return code;
   auto start = Clock::now();
@@ -75,20 +75,20 @@ int Program::runLogits() {
   if (int code = readIds(*options.logits, ids))
     return code;
   auto count = static_cast<int64_t>(ids.size());
-  if (count > qc_model.max_positions)
+  if (count > activeModel().max_positions)
     return fail(BadInput,
                 "'" + *options.logits + "': " + std::to_string(count) +
                     " tokens do not fit the model's " +
-                    std::to_string(qc_model.max_positions) + " positions");
+                    std::to_string(activeModel().max_positions) + " positions");
   // Before the work: whether there is a place for its result.
   OutputFile file(*options.output);
   if (!file.error().empty())
     return fail(writeFailureCode(file.errorNumber()), file.error());
   if (int code = createSession(count))
     return code;
-  std::string header = npyHeader(count, qc_model.vocab_size);
+  std::string header = npyHeader(count, activeModel().vocab_size);
   bool done = file.write(header.data(), header.size());
-  auto rowBytes = static_cast<size_t>(qc_model.vocab_size) * sizeof(float);
+  auto rowBytes = static_cast<size_t>(activeModel().vocab_size) * sizeof(float);
   if (options.tokenByToken) {
     for (size_t i = 0; done && i < ids.size(); ++i) {
       const float *row = session->append(std::span(ids).subspan(i, 1), error);
@@ -122,7 +122,7 @@ int Program::runGenerateIds() {
                 "'" + *options.generateIds + "': " + std::to_string(count) +
                     " tokens do not fit a context of " +
                     std::to_string(capacity) + " (this model: up to " +
-                    std::to_string(qc_model.max_positions) + ")");
+                    std::to_string(activeModel().max_positions) + ")");
   if (int code = createSession(capacity))
     return code;
   // The last token needs no place in the cache: nothing follows it.
@@ -133,7 +133,7 @@ int Program::runGenerateIds() {
   const float *logits = session->append(ids, error);
   std::string line;
   for (int64_t i = 0; i < wanted && logits; ++i) {
-    int32_t id = draw.sample(logits, qc_model.vocab_size, ids);
+    int32_t id = draw.sample(logits, activeModel().vocab_size, ids);
     if (id < 0)
       return fail(Failure, "the model's logits are not numbers");
     if (isEnd(id))

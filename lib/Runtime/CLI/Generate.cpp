@@ -104,7 +104,7 @@ Program::Outcome Program::generate(const std::vector<int32_t> &ids,
       outcome = Outcome::Stopped;
       break;
     }
-    int32_t id = sampler->sample(logits, qc_model.vocab_size, history);
+    int32_t id = sampler->sample(logits, activeModel().vocab_size, history);
     if (id < 0) {
       error = "the model's logits are not numbers";
       return Outcome::Failed;
@@ -175,7 +175,7 @@ int Program::runPrompt(std::string prompt) {
                     " tokens but the context holds " +
                     std::to_string(contextSize()) +
                     ": shorten it or raise --context (this model: up to " +
-                    std::to_string(qc_model.max_positions) + ")");
+                    std::to_string(activeModel().max_positions) + ")");
   if (int code = createSession(contextSize()))
     return code;
   catchInterrupt();

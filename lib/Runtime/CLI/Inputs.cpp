@@ -50,11 +50,11 @@ int Program::readIds(const std::string &path, std::vector<int32_t> &ids) {
     if (code != std::errc() || stop != text.data() + end)
       return fail(BadInput, where + "expected token ids, found '" + word +
                                 "' at index " + std::to_string(ids.size()));
-    if (id < 0 || id >= qc_model.vocab_size)
+    if (id < 0 || id >= activeModel().vocab_size)
       return fail(BadInput, where + "token id " + word + " at index " +
                                 std::to_string(ids.size()) +
                                 " is out of range: the vocabulary has " +
-                                std::to_string(qc_model.vocab_size) +
+                                std::to_string(activeModel().vocab_size) +
                                 " tokens");
     ids.push_back(static_cast<int32_t>(id));
     at = text.find_first_not_of(space, end);

@@ -21,6 +21,7 @@ const char *qc::rt::helpText() {
   --stop TEXT            stop before this text; may be repeated
   --ignore-eos           go on after the end-of-text token
   --threads N            default: all CPUs of this process
+  --fixed-threads        use all of them even while other programs have their CPUs
   --pin                  keep each thread but the first on one CPU
   --context N            positions of the KV cache (default: the model's, at
                          most 4096)
@@ -141,6 +142,7 @@ static std::vector<Option> optionTable(Options &o) {
       flag("--quiet", o.quiet),
       flag("--no-mmap", o.noMmap),
       flag("--no-huge-pages", o.noHugePages),
+      flag("--fixed-threads", o.fixedThreads),
       {"--device", true,
        [&o](std::string_view value) -> const char * {
          o.device = value;

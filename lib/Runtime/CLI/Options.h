@@ -28,7 +28,7 @@ struct Options {
   SamplerOptions sampler;
   int64_t threads = 0, context = 0;
   bool pin = false, ignoreEos = false, quiet = false, json = false,
-       noMmap = false, noHugePages = false;
+       noMmap = false, noHugePages = false, fixedThreads = false;
   bool info = false, selfTest = false, bench = false, help = false,
        version = false, tokenByToken = false;
   std::string device;

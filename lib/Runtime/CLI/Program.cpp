@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <unistd.h>
 
 using namespace qc::rt;
@@ -36,7 +37,7 @@ static int deviceCode(DeviceError::Kind kind) {
 
 int64_t Program::contextSize() const {
   return options.context ? options.context
-                         : std::min<int64_t>(qc_model.max_positions, 4096);
+                         : std::min<int64_t>(activeModel().max_positions, 4096);
 }
 
 int Program::createSession(int64_t capacity) {
@@ -45,19 +46,28 @@ int Program::createSession(int64_t capacity) {
   wanted.capacity = capacity;
   wanted.pin = options.pin;
   wanted.hugePages = !options.noMmap && !options.noHugePages;
+  wanted.fixedThreads = options.fixedThreads;
   wanted.device = options.device;
   wanted.deviceTimeout = options.deviceTimeout;
   std::string error;
   std::optional<DeviceError::Kind> device;
-  session = Session::create(qc_model, weights(), wanted, error, &device);
+  session = Session::create(activeModel(), weights(), wanted, error, &device);
   if (session)
     return Success;
   return fail(device ? deviceCode(*device) : OutOfResources, error);
 }
 
 int Program::failSession(const std::string &message, int otherwise) {
-  if (session && session->deviceFailure())
-    return fail(deviceCode(*session->deviceFailure()), message);
+  if (session && session->deviceFailure()) {
+    int code = fail(deviceCode(*session->deviceFailure()), message);
+    // A driver that still works on a step would read memory that goes away
+    // with this process's orderly end.
+    if (*session->deviceFailure() == DeviceError::Kind::Failed) {
+      std::fflush(nullptr);
+      std::_Exit(code);
+    }
+    return code;
+  }
   return fail(otherwise, message);
 }
 
@@ -89,43 +99,45 @@ int Program::open(const std::string &path) {
                              std::to_string(qc_model.abi_version) +
                              ", this runtime " +
                              std::to_string(QC_ABI_VERSION));
+  if (std::string problem = versionProblem(); !problem.empty())
+    return fail(UsageError, problem);
   payload = Payload::open(path, options.noMmap, error);
   if (!payload)
     return fail(BadInput, error);
   auto bytes = static_cast<int64_t>(payload->section("weights").size());
-  if (bytes != qc_model.weights_bytes)
+  if (bytes != activeModel().weights_bytes)
     return fail(BadInput, "'" + path + "': section 'weights' has " +
                               std::to_string(bytes) + " bytes, expected " +
-                              std::to_string(qc_model.weights_bytes));
+                              std::to_string(activeModel().weights_bytes));
   metadata = json::parse(payload->section("metadata"), nullptr,
                          /*allow_exceptions=*/false);
   if (!metadata.is_object())
     return fail(BadInput,
                 "'" + path + "': section 'metadata' is not a JSON object");
   readTokenizerInfo();
-  if (options.context > qc_model.max_positions)
+  if (options.context > activeModel().max_positions)
     return fail(UsageError, "--context " + std::to_string(options.context) +
                                 ": the model has " +
-                                std::to_string(qc_model.max_positions) +
+                                std::to_string(activeModel().max_positions) +
                                 " positions");
   return Success;
 }
 
 int Program::checkCPU() {
-  std::string missing = missingFeatures(qc_model);
+  std::string missing = missingFeatures(activeModel());
   if (missing.empty())
     return Success;
   return fail(UnsupportedCPU,
               "this CPU lacks " + missing +
                   ", which the model was compiled for (--mcpu=" +
-                  qc_model.target_cpu + ")");
+                  activeModel().target_cpu + ")");
 }
 
 /// Takes over what metadata.tokenizer says, as far as it is well formed.
 void Program::readTokenizerInfo() {
   auto isId = [&](const json &value) {
     return value.is_number_integer() && value.get<int64_t>() >= 0 &&
-           value.get<int64_t>() < qc_model.vocab_size;
+           value.get<int64_t>() < activeModel().vocab_size;
   };
   auto readEnds = [&](const json &object) {
     if (auto list = object.find("eos_ids");
@@ -193,7 +205,8 @@ int Program::run(const std::string &path) {
   if (options.selfTest && qc_model.device)
     return selfTestDevice();
   if (options.selfTest)
-    return selfTest(qc_model, weights(), options.quiet) ? Success : Failure;
+    return selfTest(activeModel(), weights(), options.quiet) ? Success
+                                                             : Failure;
   if (options.bench)
     return runBench();
   if (options.logits)

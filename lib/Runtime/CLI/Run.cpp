@@ -21,8 +21,8 @@ static int runCommand(int argc, char **argv, const std::string &name) {
     return Success;
   }
   if (options.version) {
-    std::printf("%s, compiled by qc for %s, ABI %u\n", qc_model.name,
-                qc_model.target_cpu, qc_model.abi_version);
+    std::printf("%s, compiled by qc for %s, ABI %u\n", activeModel().name,
+                activeModel().target_cpu, activeModel().abi_version);
     return Success;
   }
   return Program(options, name).run(executablePath(argv[0]));

@@ -107,3 +107,27 @@ std::string qc::rt::missingFeatures(const QCModel &model) {
   }
   return missing;
 }
+
+const QCModel *qc::rt::pickVersion(const QCModel &model, const char *wanted,
+                                   std::string &error) {
+  std::span versions(model.versions, static_cast<size_t>(model.num_versions));
+  if (!wanted) {
+    for (const QCModel *version : versions)
+      if (missingFeatures(*version).empty())
+        return version;
+    return &model;
+  }
+  std::string known;
+  for (const QCModel *version : versions) {
+    if (version->target_cpu == std::string_view(wanted))
+      return version;
+    known += (known.empty() ? "" : ", ") + std::string(version->target_cpu);
+  }
+  if (versions.empty()) {
+    known = model.target_cpu;
+    if (known == wanted)
+      return &model;
+  }
+  error = "QC_ISA=" + std::string(wanted) + ": this file has code for " + known;
+  return nullptr;
+}

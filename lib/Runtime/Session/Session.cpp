@@ -1,6 +1,8 @@
 //===- Session.cpp - A running model --------------------------------------===//
 #include "qc/Runtime/Session/Session.h"
 
+#include <chrono>
+
 using namespace qc::rt;
 
 std::unique_ptr<Session>
@@ -48,6 +50,14 @@ Session::create(const QCModel &model, const void *weights,
   }
   if (options.hugePages)
     session->hugePages.begin(weights, static_cast<size_t>(model.weights_bytes));
+  session->fewest = options.threads;
+  // Table look-ups add up one part a thread: another number of threads would
+  // round differently, and the text would depend on who else uses the machine.
+  bool fixed = options.fixedThreads;
+  for (int64_t i = 0; i < model.num_kernels; ++i)
+    fixed |= model.kernels[i].table_lookups > 0;
+  if (!fixed)
+    session->teamSize.emplace(options.threads);
   return session;
 }
 
@@ -95,10 +105,22 @@ void Session::stepOnCPU(int kind, std::span<const int32_t> ids, float *out) {
                 : kind == QC_STEP_PREFILL ? m.prefill
                                           : m.score;
   auto count = static_cast<int64_t>(ids.size());
-  pool->run([&](int64_t thread) {
-    fn(weights, arena.get(), kv.get(), allocated, ids.data(), count, used, out,
-       thread, pool->size(), pool->team());
-  });
+  int64_t threads = teamSize ? teamSize->get() : pool->size();
+  fewest = std::min(fewest, threads);
+  auto start = std::chrono::steady_clock::now();
+  pool->run(
+      [&](int64_t thread) {
+        fn(weights, arena.get(), kv.get(), allocated, ids.data(), count, used,
+           out, thread, threads, pool->team());
+      },
+      threads);
+  if (teamSize) {
+    double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+    ThreadPool::Waits waits = pool->waits(TeamSize::tolerated * seconds);
+    teamSize->observe(count, seconds, waits.seconds, waits.threads);
+  }
   used += count;
   // After single tokens only: a prompt's first answer should not wait.
   if (count == 1 && !hugePages.isDone()) {

@@ -3,6 +3,7 @@
 
 #include "qc/Runtime/ModelABI.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -10,6 +11,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <system_error>
 #include <unistd.h>
@@ -24,21 +26,25 @@ static void relax() {
 
 // A kernel of the decode step takes 10 to 1000 microseconds: spinning for
 // about 100 covers uneven shares; who waits longer is likely waiting for a
-// thread that has no core.
+// thread that has no core. Yielding, not sleeping: a core that sleeps is given
+// to other programs, and getting it back takes a time slice at each barrier.
 static constexpr int patientSpins = 4000;
 static constexpr int crowdedSpins = 20;
 
 void SpinBarrier::wait() {
-  if (threads == 1)
+  // Before arriving: afterwards the next job may change it.
+  const int64_t awaited = threads;
+  const int limit = spinLimit;
+  if (awaited == 1)
     return;
   uint64_t own = generation.load(std::memory_order_relaxed);
-  if (arrived.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
+  if (arrived.fetch_add(1, std::memory_order_acq_rel) == awaited - 1) {
     arrived.store(0, std::memory_order_relaxed);
     generation.store(own + 1, std::memory_order_release);
     return;
   }
   for (int spins = 0; generation.load(std::memory_order_acquire) == own;) {
-    if (spins < spinLimit) {
+    if (spins < limit) {
       ++spins;
       relax();
     } else {
@@ -105,20 +111,22 @@ private:
 };
 } // namespace
 
-ThreadPool::ThreadPool(int64_t threads, int spinLimit)
-    : count(threads), spinLimit(spinLimit), barrier(threads, spinLimit),
-      finish(threads, spinLimit) {}
+ThreadPool::ThreadPool(int64_t threads)
+    : count(threads), cpus(availableCPUs()),
+      spinLimit(threads <= cpus ? patientSpins : crowdedSpins),
+      members(new Member[static_cast<size_t>(threads)]) {}
 
 std::unique_ptr<ThreadPool> ThreadPool::create(int64_t threads, bool pin,
                                                std::string &error) {
-  std::unique_ptr<ThreadPool> pool(new ThreadPool(
-      threads, threads <= availableCPUs() ? patientSpins : crowdedSpins));
+  std::unique_ptr<ThreadPool> pool(new ThreadPool(threads));
   pool->workers.reserve(static_cast<size_t>(threads - 1));
+  pool->order.reserve(static_cast<size_t>(threads - 1));
   ThreadPool *self = pool.get();
   SignalsBlocked blocked;
   for (int64_t i = 1; i < threads; ++i) {
+    Member *member = &self->members[static_cast<size_t>(i)];
     try {
-      self->workers.emplace_back([self, i] { self->work(i); });
+      self->workers.emplace_back([self, member] { self->work(*member); });
     } catch (const std::system_error &failure) {
       error = "cannot start thread " + std::to_string(i + 1) + " of " +
               std::to_string(threads) + " (" +
@@ -126,6 +134,7 @@ std::unique_ptr<ThreadPool> ThreadPool::create(int64_t threads, bool pin,
               "): use a smaller --threads";
       return nullptr;
     }
+    self->order.push_back(member);
     if (pin)
       pinWorker(self->workers.back().native_handle(), i);
   }
@@ -134,44 +143,94 @@ std::unique_ptr<ThreadPool> ThreadPool::create(int64_t threads, bool pin,
 
 ThreadPool::~ThreadPool() {
   stop.store(true, std::memory_order_release);
-  ticket.fetch_add(1, std::memory_order_seq_cst);
-  futexWake(ticket);
+  for (Member *member : order) {
+    member->ticket.fetch_add(1, std::memory_order_seq_cst);
+    futexWake(member->ticket);
+  }
   for (std::thread &worker : workers)
     worker.join();
 }
 
-void ThreadPool::work(int64_t thread) {
+/// Since the job was given this thread either ran, or slept until it was woken,
+/// or waited for a disk, or for a CPU: the rest, where it was preempted.
+void ThreadPool::Member::measure(Clock::time_point start) {
+  rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage) != 0)
+    return;
+  auto seconds = [](const timeval &t) {
+    return static_cast<double>(t.tv_sec) +
+           1e-6 * static_cast<double>(t.tv_usec);
+  };
+  double cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  double wall = std::chrono::duration<double>(Clock::now() - start).count();
+  bool crowded =
+      usage.ru_nivcsw != preemptions && usage.ru_majflt == majorFaults;
+  waited = crowded ? std::max(0.0, wall - (cpu - cpuSeconds)) : 0;
+  average = 0.9 * average + 0.1 * waited;
+  cpuSeconds = cpu;
+  preemptions = usage.ru_nivcsw;
+  majorFaults = usage.ru_majflt;
+}
+
+ThreadPool::Waits ThreadPool::waits(double least) const {
+  Waits result;
+  for (int64_t i = 0; i < called; ++i) {
+    double waited =
+        i ? order[static_cast<size_t>(i - 1)]->waited : members[0].waited;
+    result.seconds += waited;
+    result.threads += waited >= least;
+  }
+  return result;
+}
+
+void ThreadPool::work(Member &self) {
   for (uint32_t seen = 0;;) {
     // While text is generated the next token follows at once.
     int spins = 0;
-    while (ticket.load(std::memory_order_acquire) == seen) {
+    while (self.ticket.load(std::memory_order_acquire) == seen) {
       if (spins < spinLimit) {
         ++spins;
         relax();
         continue;
       }
-      // Sequentially consistent with runJob(): either it sees a sleeper and
+      // Sequentially consistent with runJob(): either it sees the sleeper and
       // wakes it, or the futex sees the new ticket and does not sleep.
-      sleepers.fetch_add(1, std::memory_order_seq_cst);
-      futexWait(ticket, seen);
-      sleepers.fetch_sub(1, std::memory_order_seq_cst);
+      self.asleep.store(1, std::memory_order_seq_cst);
+      futexWait(self.ticket, seen);
+      self.asleep.store(0, std::memory_order_seq_cst);
     }
     ++seen;
     if (stop.load(std::memory_order_acquire))
       return;
-    job(jobContext, thread);
+    job(jobContext, self.index);
+    self.measure(jobStart);
     finish.wait();
   }
 }
 
-void ThreadPool::runJob(JobFn fn, const void *context) {
-  if (count == 1)
-    return fn(context, 0);
+void ThreadPool::runJob(JobFn fn, const void *context, int64_t number) {
+  if (number != called) {
+    // Who stays behind is who had to wait most: it may be pinned to a CPU that
+    // others use.
+    std::sort(order.begin(), order.end(), [](const Member *a, const Member *b) {
+      return std::pair(a->average, a) < std::pair(b->average, b);
+    });
+    called = number;
+    int limit = number <= cpus ? patientSpins : crowdedSpins;
+    barrier.setThreads(number, limit);
+    finish.setThreads(number, limit);
+  }
   job = fn;
   jobContext = context;
-  ticket.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers.load(std::memory_order_seq_cst) > 0)
-    futexWake(ticket);
+  jobStart = Clock::now();
+  for (int64_t i = 1; i < number; ++i) {
+    Member &member = *order[static_cast<size_t>(i - 1)];
+    member.index = i;
+    member.ticket.fetch_add(1, std::memory_order_seq_cst);
+    if (member.asleep.load(std::memory_order_seq_cst))
+      futexWake(member.ticket);
+  }
   fn(context, 0);
+  members[0].measure(jobStart);
   finish.wait();
 }

@@ -337,6 +337,8 @@ bool VulkanDevice::run(int step, std::span<const int32_t> ids, int64_t position,
 
 VulkanDevice::~VulkanDevice() {
   // Nothing may be destroyed while the device might still use it.
+  if (broken)
+    api.instance = VK_NULL_HANDLE;
   if (!device || broken)
     return;
   if (!api.DestroyBuffer) {

@@ -10,15 +10,51 @@ using namespace mlir;
 using namespace mlir::qc;
 using namespace mlir::qc::cpu;
 
-ActivationLayout ActivationLayout::get(WeightType weight,
-                                       Arithmetic arithmetic) {
+ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
+                                       const KernelTuning &tuning) {
+  // Rounding errors of short dot products average out less: with blocks of 32
+  // int8 costs small models less than 0.1 % perplexity.
+  constexpr int64_t shortK = 1024, shortBlock = 32;
   ::qc::PackedLayout layout = weight.getLayout();
-  return {arithmetic, layout.k, layout.blockK, layout.paddedBlockK};
+  FormatAttrInterface format = weight.getFormat();
+  ActivationLayout result = {
+      arithmetic,
+      layout.k,
+      layout.blockK,
+      layout.paddedBlockK,
+      layout.numBlocks(),
+      arithmetic == Arithmetic::Int8 ? tuning.tokenTile : 0};
+  if (arithmetic == Arithmetic::Int8 && layout.k < shortK &&
+      layout.blockK == layout.paddedBlockK && layout.blockK % shortBlock == 0 &&
+      shortBlock % layout.chunkK == 0 && !format.getAdditiveTables()) {
+    result.blockK = result.paddedBlockK = shortBlock;
+    result.blocks = layout.paddedK() / shortBlock;
+  }
+  return result;
 }
 
 std::string ActivationLayout::name() const {
-  return llvm::formatv("{0}_{1}_{2}_{3}", stringifyArithmetic(arithmetic), k,
-                       blockK, paddedBlockK);
+  return llvm::formatv("{0}_{1}_{2}_{3}_{4}", stringifyArithmetic(arithmetic),
+                       k, blockK, paddedBlockK, blocks);
+}
+
+/// Stores codes of inputs [from, from + width) of a block, width a power of two
+/// that divides `from`, at `base`, groups of four `stride` apart.
+static void emitStoreCodes(KernelBuilder &b, Value codes, Value out, Value base,
+                           Value from, Value stride) {
+  int64_t width = cast<VectorType>(codes.getType()).getNumElements();
+  Value group = b.add(base, b.mul(b.div(from, 4), stride));
+  if (width < 4) {
+    b.storeVector(codes, out, b.add(group, b.rem(from, 4)));
+    return;
+  }
+  for (int64_t i = 0; i < width; i += 4) {
+    Value four = vector::ExtractStridedSliceOp::create(
+        b, codes, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{4},
+        ArrayRef<int64_t>{1});
+    b.storeVector(four, out, group);
+    group = b.add(group, stride);
+  }
 }
 
 /// Quantizes `length` inputs of row `row` from column `from` on to one int8
@@ -26,9 +62,14 @@ std::string ActivationLayout::name() const {
 static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               ValueRange args, Value row, Value block,
                               int64_t length) {
-  Value x = args[0], out = args[1];
+  Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
-  Value to = b.mul(block, layout.paddedBlockK);
+  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), layout.tile);
+  Value token = b.sub(row, tile), stride = b.mul(tokens, 4);
+  Value base = b.add(b.add(b.mul(tile, layout.paddedK()), b.mul(token, 4)),
+                     b.mul(b.mul(block, layout.paddedBlockK), tokens));
+  Value meta = b.add(
+      b.add(b.mul(tile, layout.numBlocks()), b.mul(block, tokens)), token);
   Value top =
       b.reduceVectors(length, vector::CombiningKind::MAXNUMF, 0.0,
                       [&](int64_t width, Value at) -> Value {
@@ -52,17 +93,19 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                    b.splat(width, -127.0));
         Value wide = arith::FPToSIOp::create(b, b.i32s(width), v);
         Value code = arith::TruncIOp::create(b, b.i8s(width), wide);
-        b.storeVector(code, out, {row, b.add(to, at)});
+        emitStoreCodes(b, code, out, base, at, stride);
         return v;
       });
-  b.store(scale, args[2], {row, block});
+  b.store(scale, b.flatten(args[2]), meta);
   // At most 127 * blockK: exact in f32 too.
-  b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), args[3],
-          {row, block});
+  b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), b.flatten(args[3]),
+          meta);
   if (int64_t padding = layout.paddedBlockK - length) {
     Value zero = arith::ConstantOp::create(b, b.getI8IntegerAttr(0));
     b.loop(b.index(0), b.index(padding), 1, [&](Value i) {
-      b.store(zero, out, {row, b.add(b.add(to, length), i)});
+      Value at = b.add(i, length);
+      b.store(zero, out,
+              b.add(b.add(base, b.mul(b.div(at, 4), stride)), b.rem(at, 4)));
     });
   }
 }
@@ -91,30 +134,36 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
   SmallVector<Type> arguments = {types.matrix(layout.k)};
   arguments.append(activationTypes(types, layout));
   arguments.append({idx, idx});
+  std::string name = "prepare_" + layout.name();
+  if (int8 && layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
+    name += llvm::formatv("_tile{0}", layout.tile);
   return getOrCreateKernel(
-      ctx.module, "prepare_" + layout.name(), arguments, ctx.target,
+      ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
         auto emit = int8 ? emitQuantizeBlock : emitPadBlock;
         int64_t blocks = layout.numBlocks();
         ItemRange range =
             b.partition(b.mul(b.dim(args[0], 0), blocks), args[args.size() - 2],
                         args[args.size() - 1]);
-        int64_t lastLength = layout.k - (blocks - 1) * layout.blockK;
+        // Full blocks, a partial one, empty ones.
+        int64_t full = layout.k / layout.blockK;
+        int64_t partial = layout.k % layout.blockK;
         b.loop(range.begin, range.end, 1, [&](Value item) {
           Value row = b.div(item, blocks), block = b.rem(item, blocks);
-          if (lastLength == layout.blockK) {
-            emit(b, layout, args, row, block, layout.blockK);
-            return;
-          }
-          Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                               block, b.index(blocks - 1));
-          auto branch = scf::IfOp::create(b, isLast, /*withElseRegion=*/true);
-          OpBuilder::InsertionGuard guard(b);
-          b.setInsertionPointToStart(branch.thenBlock());
-          emit(b, layout, args, row, block, lastLength);
-          b.setInsertionPointToStart(branch.elseBlock());
-          if (blocks > 1)
-            emit(b, layout, args, row, block, layout.blockK);
+          auto branch = [&](int64_t begin, int64_t end, int64_t length) {
+            if (begin >= end)
+              return;
+            if (begin == 0 && end == blocks)
+              return emit(b, layout, args, row, block, length);
+            Value inside =
+                arith::AndIOp::create(b, b.less(b.index(begin - 1), block),
+                                      b.less(block, b.index(end)));
+            b.ifThen(inside,
+                     [&] { emit(b, layout, args, row, block, length); });
+          };
+          branch(0, full, layout.blockK);
+          branch(full, full + (partial ? 1 : 0), partial);
+          branch(full + (partial ? 1 : 0), blocks, 0);
         });
       });
 }

@@ -219,17 +219,19 @@ namespace {
 /// Emits the attention of `count` query heads that share a key/value head.
 class AttentionEmitter {
 public:
-  AttentionEmitter(KernelBuilder &b, CacheAddress address, Value memory,
-                   int64_t count)
+  AttentionEmitter(KernelBuilder &b, const KernelTuning &tuning,
+                   CacheAddress address, Value memory, int64_t count)
       : b(b), address(address), memory(memory), count(count),
-        d(address.cache.getHeadDim()), width(vectorWidth(d, b.target.lanes)) {
+        d(address.cache.getHeadDim()), width(vectorWidth(d, b.target.lanes)),
+        tilesTogether(std::max<int64_t>(1, tuning.scoreRegisters *
+                                               b.target.lanes / 16 / count)) {
     auto floats = [&](int64_t n) {
       return memref::AllocaOp::create(b, MemRefType::get({n}, b.getF32Type()),
                                       b.getI64IntegerAttr(64));
     };
     query = floats(count * d);
     acc = floats(count * d);
-    weights = floats(count * cacheTile);
+    weights = floats(count * tilesTogether * cacheTile);
     maxima = floats(count);
     sums = floats(count);
     factors = floats(count);
@@ -237,22 +239,30 @@ public:
 
   /// Loads the queries of columns [column, column + count * d), scaled.
   void begin(Value x, Value row, Value column, double scale);
-  /// Adds the positions [start, end) of tile `index`.
-  void tile(Value kvHead, Value index, Value start, Value end, bool window);
+  /// Adds the positions [start, end) from tile `first` on.
+  void positions(Value kvHead, Value first, Value start, Value end,
+                 bool window);
   void finish(Value out, Value row, Value column);
 
 private:
+  /// Adds the positions [start, end) of tile `index`.
+  void tile(Value kvHead, Value index, Value start, Value end, bool window);
+  /// Adds all positions of tilesTogether tiles.
+  void fullTiles(Value kvHead, Value index);
+
   Value toF32(int64_t n, Value v);
   Value loadScales(Value tile);
-  SmallVector<Value> scores(Value keys);
-  void softmax(int64_t g, Value score, Value valid, Value valueScales);
-  void accumulate(Value values, Value first, Value last);
+  SmallVector<Value> scores(Value keys, int64_t tiles);
+  void softmax(int64_t g, ArrayRef<Value> scores, ArrayRef<Value> valueScales);
+  void accumulate(Value values, Value first, Value last, int64_t tiles);
   Value scalar(double value) { return b.f32(value); }
+
+  int64_t tileElements() const { return cacheTileElements(address.cache); }
 
   KernelBuilder &b;
   CacheAddress address;
   Value memory;
-  int64_t count, d, width;
+  int64_t count, d, width, tilesTogether;
   Value query, acc, weights, maxima, sums, factors;
 };
 } // namespace
@@ -289,56 +299,74 @@ void AttentionEmitter::begin(Value x, Value row, Value column, double scale) {
   }
 }
 
-/// Dot products of the queries with 16 keys.
-SmallVector<Value> AttentionEmitter::scores(Value keys) {
+/// Dot products of the queries with 16 keys of each tile: [query][tile].
+SmallVector<Value> AttentionEmitter::scores(Value keys, int64_t tiles) {
   // Enough independent sums to hide the latency of a multiply-add.
-  int64_t ways = std::max<int64_t>(1, vectorWidth(d, 4) / count);
+  int64_t ways = std::max<int64_t>(1, vectorWidth(d, 4) / (count * tiles));
   int64_t step = vectorWidth(d, 4);
-  SmallVector<Value> init(count * ways, b.splat(cacheTile, 0.0));
+  int64_t numSums = count * tiles;
+  SmallVector<Value> init(numSums * ways, b.splat(cacheTile, 0.0));
   SmallVector<Value> sums = b.loop(
       b.index(0), b.index(d), step, init, [&](Value i, ValueRange carried) {
         SmallVector<Value> next(carried);
         for (int64_t u = 0; u < step; ++u) {
           Value at = b.add(i, u);
-          Value k =
-              toF32(cacheTile, b.loadVector(cacheTile, memory,
-                                            b.add(keys, b.mul(at, cacheTile))));
+          Value from = b.add(keys, b.mul(at, cacheTile));
+          SmallVector<Value> k;
+          for (int64_t t = 0; t < tiles; ++t)
+            k.push_back(toF32(cacheTile,
+                              b.loadVector(cacheTile, memory,
+                                           b.add(from, t * tileElements()))));
           for (int64_t g = 0; g < count; ++g) {
-            Value q = b.load(query, b.add(at, g * d));
-            Value &sum = next[g * ways + u % ways];
-            sum = b.fma(k, b.broadcast(cacheTile, q), sum);
+            Value q = b.broadcast(cacheTile, b.load(query, b.add(at, g * d)));
+            for (int64_t t = 0; t < tiles; ++t) {
+              Value &sum = next[(g * tiles + t) * ways + u % ways];
+              sum = b.fma(k[t], q, sum);
+            }
           }
         }
         return next;
       });
   SmallVector<Value> totals;
-  for (int64_t g = 0; g < count; ++g) {
-    Value total = sums[g * ways];
+  for (int64_t i = 0; i < numSums; ++i) {
+    Value total = sums[i * ways];
     for (int64_t w = 1; w < ways; ++w)
-      total = b.fadd(total, sums[g * ways + w]);
+      total = b.fadd(total, sums[i * ways + w]);
     totals.push_back(total);
   }
   return totals;
 }
 
-void AttentionEmitter::softmax(int64_t g, Value score, Value valid,
-                               Value valueScales) {
-  score =
-      arith::SelectOp::create(b, valid, score, b.splat(cacheTile, -infinity));
+/// Weights of query `g` from the scores of tiles; -infinity where masked.
+void AttentionEmitter::softmax(int64_t g, ArrayRef<Value> scores,
+                               ArrayRef<Value> valueScales) {
+  Value largest = scores[0];
+  for (Value score : scores.drop_front())
+    largest = b.fmax(largest, score);
   Value old = b.load(maxima, b.index(g));
-  Value top = b.fmax(old, b.reduce(vector::CombiningKind::MAXNUMF, score));
-  Value p = math::ExpOp::create(b, b.fsub(score, b.broadcast(cacheTile, top)));
+  Value top = b.fmax(old, b.reduce(vector::CombiningKind::MAXNUMF, largest));
   Value factor = math::ExpOp::create(b, b.fsub(old, top));
+  Value sum;
+  for (auto [t, score] : llvm::enumerate(scores)) {
+    Value p =
+        math::ExpOp::create(b, b.fsub(score, b.broadcast(cacheTile, top)));
+    sum = sum ? b.fadd(sum, p) : p;
+    if (!valueScales.empty())
+      p = b.fmul(p, valueScales[t]);
+    b.storeVector(
+        p, weights,
+        b.index((g * tilesTogether + static_cast<int64_t>(t)) * cacheTile));
+  }
   b.store(top, maxima, b.index(g));
   b.store(factor, factors, b.index(g));
-  b.store(b.fma(b.load(sums, b.index(g)), factor, b.sum(p)), sums, b.index(g));
-  if (valueScales)
-    p = b.fmul(p, valueScales);
-  b.storeVector(p, weights, b.index(g * cacheTile));
+  b.store(b.fma(b.load(sums, b.index(g)), factor, b.sum(sum)), sums,
+          b.index(g));
 }
 
-/// acc = acc * factor + sum over lanes [first, last) of weight * value.
-void AttentionEmitter::accumulate(Value values, Value first, Value last) {
+/// acc = acc * factor + sum over lanes [first, last) of each tile of
+/// weight * value.
+void AttentionEmitter::accumulate(Value values, Value first, Value last,
+                                  int64_t tiles) {
   int64_t registers = b.target.avx512 ? 16 : 8;
   int64_t together = std::min<int64_t>(count, 4);
   int64_t parts = std::max<int64_t>(1, registers / together);
@@ -349,33 +377,81 @@ void AttentionEmitter::accumulate(Value values, Value first, Value last) {
       auto at = [&](int64_t g, int64_t p) {
         return b.index((g0 + g) * d + (p0 + p) * width);
       };
-      SmallVector<Value> init;
+      SmallVector<Value> sums;
       for (int64_t g = 0; g < gs; ++g) {
         Value factor = b.broadcast(width, b.load(factors, b.index(g0 + g)));
         for (int64_t p = 0; p < ps; ++p)
-          init.push_back(b.fmul(b.loadVector(width, acc, at(g, p)), factor));
+          sums.push_back(b.fmul(b.loadVector(width, acc, at(g, p)), factor));
       }
-      SmallVector<Value> sums =
-          b.loop(first, last, 1, init, [&](Value j, ValueRange carried) {
-            SmallVector<Value> next(carried);
-            Value from = b.add(values, b.mul(j, d));
-            SmallVector<Value> v;
-            for (int64_t p = 0; p < ps; ++p)
-              v.push_back(
-                  toF32(width, b.loadVector(width, memory,
-                                            b.add(from, (p0 + p) * width))));
-            for (int64_t g = 0; g < gs; ++g) {
-              Value w = b.broadcast(
-                  width, b.load(weights, b.add(j, (g0 + g) * cacheTile)));
-              for (int64_t p = 0; p < ps; ++p)
-                next[g * ps + p] = b.fma(w, v[p], next[g * ps + p]);
-            }
-            return next;
+      auto position = [&](Value from, Value weight, ValueRange carried) {
+        SmallVector<Value> next(carried), v;
+        for (int64_t p = 0; p < ps; ++p)
+          v.push_back(
+              toF32(width, b.loadVector(width, memory,
+                                        b.add(from, (p0 + p) * width))));
+        for (int64_t g = 0; g < gs; ++g) {
+          Value w = b.broadcast(
+              width, b.load(weights, b.add(weight, (g0 + g) * tilesTogether *
+                                                       cacheTile)));
+          for (int64_t p = 0; p < ps; ++p)
+            next[g * ps + p] = b.fma(w, v[p], next[g * ps + p]);
+        }
+        return next;
+      };
+      sums = b.loop(
+          b.index(0), b.index(tiles), 1, sums, [&](Value t, ValueRange outer) {
+            Value from = b.add(values, b.mul(t, tileElements()));
+            Value weight = b.mul(t, cacheTile);
+            return b.loop(first, last, 1, outer,
+                          [&](Value j, ValueRange carried) {
+                            return position(b.add(from, b.mul(j, d)),
+                                            b.add(weight, j), carried);
+                          });
           });
       for (int64_t g = 0; g < gs; ++g)
         for (int64_t p = 0; p < ps; ++p)
           b.storeVector(sums[g * ps + p], acc, at(g, p));
     }
+}
+
+void AttentionEmitter::fullTiles(Value kvHead, Value index) {
+  Value keys = address.keys(kvHead, index);
+  Value values = address.values(kvHead, index);
+  SmallVector<Value> dots = scores(keys, tilesTogether);
+  SmallVector<Value> keyScales, valueScales;
+  if (address.cache.getElementType().isInteger(8))
+    for (int64_t t = 0; t < tilesTogether; ++t) {
+      keyScales.push_back(loadScales(b.add(keys, t * tileElements())));
+      valueScales.push_back(loadScales(b.add(values, t * tileElements())));
+    }
+  for (int64_t g = 0; g < count; ++g) {
+    auto own = MutableArrayRef(dots).slice(g * tilesTogether, tilesTogether);
+    for (auto [dot, scale] : llvm::zip(own, keyScales))
+      dot = b.fmul(dot, scale);
+    softmax(g, own, valueScales);
+  }
+  accumulate(values, b.index(0), b.index(cacheTile), tilesTogether);
+}
+
+void AttentionEmitter::positions(Value kvHead, Value first, Value start,
+                                 Value end, bool window) {
+  auto single = [&](Value from, Value to, bool hasStart) {
+    b.loop(from, to, 1,
+           [&](Value index) { tile(kvHead, index, start, end, hasStart); });
+  };
+  Value last = b.div(b.add(end, cacheTile - 1), cacheTile);
+  // Only the first tile can begin before the window.
+  if (window) {
+    Value next = b.add(first, 1);
+    single(first, next, true);
+    first = next;
+  }
+  Value groups = b.div(b.max(b.sub(b.div(end, cacheTile), first), b.index(0)),
+                       tilesTogether);
+  Value rest = b.add(first, b.mul(groups, tilesTogether));
+  b.loop(first, rest, tilesTogether,
+         [&](Value index) { fullTiles(kvHead, index); });
+  single(rest, last, false);
 }
 
 void AttentionEmitter::tile(Value kvHead, Value index, Value start, Value end,
@@ -395,18 +471,21 @@ void AttentionEmitter::tile(Value kvHead, Value index, Value start, Value end,
     valid =
         arith::AndIOp::create(b, valid, arith::XOrIOp::create(b, before, all));
   }
-  SmallVector<Value> dots = scores(keys);
-  Value keyScales = loadScales(keys), valueScales = loadScales(values);
+  SmallVector<Value> dots = scores(keys, 1);
+  Value keyScales = loadScales(keys);
+  SmallVector<Value> valueScales;
   // Lanes behind the end hold anything.
-  if (valueScales)
-    valueScales =
-        arith::SelectOp::create(b, valid, valueScales, b.splat(cacheTile, 0.0));
+  if (Value scales = loadScales(values))
+    valueScales.push_back(
+        arith::SelectOp::create(b, valid, scales, b.splat(cacheTile, 0.0)));
   for (int64_t g = 0; g < count; ++g) {
     if (keyScales)
       dots[g] = b.fmul(dots[g], keyScales);
-    softmax(g, dots[g], valid, valueScales);
+    dots[g] = arith::SelectOp::create(b, valid, dots[g],
+                                      b.splat(cacheTile, -infinity));
+    softmax(g, dots[g], valueScales);
   }
-  accumulate(values, first, last);
+  accumulate(values, first, last, 1);
 }
 
 void AttentionEmitter::finish(Value out, Value row, Value column) {
@@ -449,7 +528,8 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
       [&](KernelBuilder &b, ValueRange args) {
         Value query = args[0], position = args[4], out = args[5];
         int64_t together = headsTogether(ctx.target, sharing);
-        AttentionEmitter e(b, {b, cache, args[2], args[3]}, args[1], together);
+        AttentionEmitter e(b, ctx.tuning.get(), {b, cache, args[2], args[3]},
+                           args[1], together);
         // Heads outermost: with causal attention later tokens cost more, so a
         // split by tokens would be uneven.
         Value tokens = b.dim(query, 0);
@@ -464,11 +544,8 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
           if (window)
             start = b.max(b.sub(end, b.index(*window)), b.index(0));
           e.begin(query, row, column, scale);
-          b.loop(b.div(start, cacheTile),
-                 b.div(b.add(end, cacheTile - 1), cacheTile), 1,
-                 [&](Value index) {
-                   e.tile(kvHead, index, start, end, window.has_value());
-                 });
+          e.positions(kvHead, b.div(start, cacheTile), start, end,
+                      window.has_value());
           e.finish(out, row, column);
         });
       });

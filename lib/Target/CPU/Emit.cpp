@@ -7,6 +7,7 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "qc/Runtime/ModelABI.h"
 #include "llvm/IR/LegacyPassManager.h"
+#include "llvm/Linker/Linker.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -129,7 +130,9 @@ void ModelTable::add(const CPU &cpu, llvm::Constant *device) {
                  numKernels,
                  testTable,
                  numTests,
-                 device ? device : llvm::ConstantPointerNull::get(pointer)});
+                 device ? device : llvm::ConstantPointerNull::get(pointer),
+                 llvm::ConstantPointerNull::get(pointer),
+                 number(0)});
   new llvm::GlobalVariable(m, model->getType(), true,
                            llvm::GlobalValue::ExternalLinkage, model,
                            "qc_model");
@@ -153,6 +156,51 @@ llvm::Expected<std::unique_ptr<llvm::Module>> mlir::qc::cpu::translateModel(
     return llvm::createStringError("translation to LLVM IR failed");
   llvm::Constant *device = addDevice ? addDevice(*result) : nullptr;
   ModelTable(module, *result).add(cpu, device);
+  return result;
+}
+
+llvm::Expected<std::unique_ptr<llvm::Module>>
+mlir::qc::cpu::mergeVersions(std::vector<std::unique_ptr<llvm::Module>> modules,
+                             ArrayRef<CPU> cpus) {
+  std::vector<std::string> names;
+  for (auto [module, cpu] : llvm::zip_equal(modules, cpus)) {
+    names.push_back(names.size() + 1 == cpus.size() ? "qc_model"
+                                                    : "qc_model_" + cpu.name);
+    module->getNamedGlobal("qc_model")->setName(names.back());
+    for (llvm::Function &function : module->functions())
+      if (!function.isDeclaration()) {
+        function.setLinkage(llvm::GlobalValue::InternalLinkage);
+        function.addFnAttr("target-cpu", cpu.llvmName);
+        function.addFnAttr("target-features", cpu.features);
+      }
+  }
+  std::unique_ptr<llvm::Module> result = std::move(modules.back());
+  modules.pop_back();
+  for (std::unique_ptr<llvm::Module> &module : modules)
+    if (llvm::Linker::linkModules(*result, std::move(module)))
+      return llvm::createStringError("cannot merge the code versions");
+  SmallVector<llvm::Constant *> versions;
+  for (StringRef name : names) {
+    llvm::GlobalVariable *model = result->getNamedGlobal(name);
+    if (name != "qc_model")
+      model->setLinkage(llvm::GlobalValue::InternalLinkage);
+    versions.push_back(model);
+  }
+  auto *type = llvm::ArrayType::get(versions[0]->getType(), versions.size());
+  auto *table = new llvm::GlobalVariable(
+      *result, type, true, llvm::GlobalValue::PrivateLinkage,
+      llvm::ConstantArray::get(type, versions));
+  llvm::GlobalVariable *model = result->getNamedGlobal("qc_model");
+  auto *old = cast<llvm::ConstantStruct>(model->getInitializer());
+  SmallVector<llvm::Constant *> fields;
+  for (llvm::Value *field : old->operand_values())
+    fields.push_back(cast<llvm::Constant>(field));
+  // The last two fields of QCModel.
+  size_t last = fields.size() - 1;
+  fields[last - 1] = table;
+  fields[last] =
+      llvm::ConstantInt::get(fields[last]->getType(), versions.size());
+  model->setInitializer(llvm::ConstantStruct::get(old->getType(), fields));
   return result;
 }
 

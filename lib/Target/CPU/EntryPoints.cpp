@@ -132,11 +132,12 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
   MLIRContext *context = ctx.module.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64);
-  auto input = ActivationLayout::get(weight, arithmetic);
+  const KernelTuning &tuning = ctx.tuning.get(weight, arithmetic);
+  auto input = ActivationLayout::get(weight, arithmetic, tuning);
   func::FuncOp prepare;
   if (input.needsPreparation())
     prepare = prepareKernel(ctx, input);
-  func::FuncOp matmul = matmulKernel(ctx, weight, arithmetic);
+  func::FuncOp matmul = matmulKernel(ctx, weight, arithmetic, tuning);
   emitPublic(
       ctx, name, {pointer, pointer, i64, pointer, pointer},
       [&](KernelBuilder &b, ValueRange args) {
@@ -244,14 +245,16 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   };
 
   SmallVector<Attribute> list;
-  SmallVector<FormatAttrInterface> formats;
+  // Tests are packed like the model's own weights, maybe for wider vectors.
+  llvm::MapVector<FormatAttrInterface, int64_t> formats;
   auto addFormat = [&](WeightType type) {
-    if (!llvm::is_contained(formats, type.getFormat()))
-      formats.push_back(type.getFormat());
+    formats.insert({type.getFormat(), type.getPackedRows()});
   };
   for (const Kernel &kernel : kernels) {
     std::string name = llvm::formatv("qc_kernel_{0}", list.size());
-    auto input = ActivationLayout::get(kernel.weight, kernel.arithmetic);
+    auto input =
+        ActivationLayout::get(kernel.weight, kernel.arithmetic,
+                              ctx.tuning.get(kernel.weight, kernel.arithmetic));
     bool int8 = kernel.arithmetic == Arithmetic::Int8;
     int64_t rowBytes = 0;
     if (int8)
@@ -288,12 +291,12 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   SmallVector<Attribute> tests;
   for (WeightType type : decoded)
     addFormat(type);
-  for (FormatAttrInterface format : formats) {
+  for (auto [format, rows] : formats) {
     std::string name = llvm::formatv("qc_format_{0}_decode", tests.size());
     ::qc::HostWeight weight =
         format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
-    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
-                                format.getRowsPerBlock(ctx.target.lanes));
+    auto type =
+        WeightType::get(b.getContext(), {weight.n, weight.k}, format, rows);
     emitDecodeTest(ctx, name, type);
     tests.push_back(describe(name, type).getDictionary(b.getContext()));
   }

@@ -41,6 +41,25 @@ void KernelBuilder::forTiles(Value begin, Value end, int64_t largest,
   }
 }
 
+std::pair<Value, Value> KernelBuilder::tileOf(Value item, Value count,
+                                              int64_t largest) {
+  Value start = mul(div(item, largest), largest), size = index(largest);
+  Value first = mul(div(count, largest), largest);
+  for (int64_t width = largest / 2; width >= 1; width /= 2) {
+    // The tile [first, next), where it fits.
+    Value next = add(first, width);
+    Value fits =
+        arith::CmpIOp::create(*this, arith::CmpIPredicate::sle, next, count);
+    Value reached =
+        arith::CmpIOp::create(*this, arith::CmpIPredicate::sge, item, first);
+    Value here = arith::AndIOp::create(*this, fits, reached);
+    start = arith::SelectOp::create(*this, here, first, start);
+    size = arith::SelectOp::create(*this, here, index(width), size);
+    first = arith::SelectOp::create(*this, fits, next, first);
+  }
+  return {start, size};
+}
+
 ItemRange KernelBuilder::partition(Value items, Value thread, Value threads) {
   auto border = [&](Value t) { return div(mul(items, t), threads); };
   return {border(thread), border(add(thread, 1))};

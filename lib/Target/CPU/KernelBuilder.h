@@ -107,6 +107,11 @@ public:
     return vector::LoadOp::create(*this, VectorType::get({n}, element), memref,
                                   at);
   }
+  /// All elements of a contiguous matrix in one row.
+  Value flatten(Value matrix) {
+    return memref::CollapseShapeOp::create(
+        *this, matrix, ArrayRef<ReassociationIndices>{{0, 1}});
+  }
   void storeVector(Value value, Value memref, ValueRange at) {
     vector::StoreOp::create(*this, value, memref, at);
   }
@@ -138,6 +143,10 @@ public:
   /// a power of two, then of smaller powers of two.
   void forTiles(Value begin, Value end, int64_t largest,
                 function_ref<void(Value, int64_t)> body);
+
+  /// First item and size of the tile of forTiles(0, count, largest) that holds
+  /// `item`.
+  std::pair<Value, Value> tileOf(Value item, Value count, int64_t largest);
 
   /// Share of thread `thread` of `threads` in `items`.
   ItemRange partition(Value items, Value thread, Value threads);

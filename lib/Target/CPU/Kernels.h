@@ -14,12 +14,14 @@
 
 #include "KernelBuilder.h"
 #include "qc/Dialect/LM/IR/LMDialect.h"
+#include "qc/Target/CPU/KernelTuning.h"
 
 namespace mlir::qc::cpu {
 
 struct KernelContext {
   ModuleOp module;
   TargetFeatures target;
+  TuningTable tuning;
 };
 
 //===-- Elementwise and row kernels (RowKernels.cpp) ----------------------===//
@@ -61,13 +63,16 @@ func::FuncOp attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
 
 //===-- Packed weights (MatmulKernels.cpp, DecodeKernels.cpp) -------------===//
 
-/// How a matmul reads its activations.
+/// How a matmul reads its activations: in blocks of `blockK` inputs, which are
+/// one or several to a K block of the weight.
 struct ActivationLayout {
   Arithmetic arithmetic = Arithmetic::F32;
-  int64_t k = 0, blockK = 0, paddedBlockK = 0;
+  int64_t k = 0, blockK = 0, paddedBlockK = 0, blocks = 0;
+  int64_t tile = 0; ///< tokens that int8 codes are interleaved by
 
-  static ActivationLayout get(WeightType weight, Arithmetic arithmetic);
-  int64_t numBlocks() const { return (k + blockK - 1) / blockK; }
+  static ActivationLayout get(WeightType weight, Arithmetic arithmetic,
+                              const KernelTuning &tuning);
+  int64_t numBlocks() const { return blocks; }
   int64_t paddedK() const { return numBlocks() * paddedBlockK; }
   /// f32 activations that need no padding are read where they are.
   bool needsPreparation() const {
@@ -80,6 +85,12 @@ struct ActivationLayout {
 /// f32: (x, out f32 [tokens, paddedK], thread, threads)
 /// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
 ///        sums of codes i32 [tokens, blocks], thread, threads)
+///
+/// The int8 outputs interleave the tokens of each tile of KernelBuilder::
+/// forTiles() with layout.tile, so that a kernel reads one stream: with t the
+/// tile's first token and c its size, the code of token t + m and input i is
+/// element t * paddedK + i / 4 * 4 * c + 4 * m + i % 4 of the buffer, the scale
+/// of block j element t * blocks + j * c + m. For one token that is its row.
 func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
 
 /// Types of what prepareKernel() writes.
@@ -95,7 +106,7 @@ void emitStoreRows(KernelBuilder &b, const ::qc::PackedLayout &layout,
 /// int8: (weights, offset, x, scales, sums, out, first, last)
 /// out [tokens, N] columns [first * rows, last * rows) = x W^T
 func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
-                          Arithmetic arithmetic);
+                          Arithmetic arithmetic, const KernelTuning &tuning);
 
 /// Rows that look a code up at once: the bytes of a register.
 inline constexpr int64_t tableRows = 64;
@@ -137,6 +148,7 @@ struct MatmulSignature {
   /// One token is multiplied by tables of partial sums.
   bool tables = false;
   Arithmetic arithmetic = Arithmetic::F32;
+  KernelTuning tuning;
   bool bias = false, residual = false;
   std::optional<GateKind> gate;
 };
@@ -152,6 +164,8 @@ func::FuncOp embeddingKernel(KernelContext &ctx, WeightType weight);
 
 /// Identifier of a packed weight type in kernel names.
 std::string weightName(WeightType weight);
+/// Identifier in kernel names of a tuning that is not the target's own.
+std::string tuningName(const KernelContext &ctx, const KernelTuning &tuning);
 
 } // namespace mlir::qc::cpu
 

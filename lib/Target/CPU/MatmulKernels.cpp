@@ -29,12 +29,19 @@ class TileEmitter {
 public:
   /// `firstRow` of the row block is lane 0.
   TileEmitter(KernelBuilder &b, WeightType weight, Arithmetic arithmetic,
-              Value weights, Value firstRow, ValueRange activations)
+              const KernelTuning &tuning, Value weights, Value firstRow,
+              ValueRange activations)
       : b(b), layout(weight.getLayout()),
+        input(ActivationLayout::get(weight, arithmetic, tuning)),
         e{b,           b.getLoc(), weights, b.target.lanes,
           layout.rows, firstRow,   b.target},
-        format(weight.getFormat()), arithmetic(arithmetic),
-        activations(activations) {}
+        format(weight.getFormat()), arithmetic(arithmetic), tuning(tuning),
+        activations(activations) {
+    // Tokens are interleaved, see prepareKernel().
+    if (arithmetic == Arithmetic::Int8)
+      for (Value &part : this->activations)
+        part = b.flatten(part);
+  }
 
   /// Sums of `tokens` rows from `row` on: vector<lanes x f32> each. `header`
   /// and `rowBlock` are byte offsets of the weight and of the row block.
@@ -49,9 +56,11 @@ private:
                                ValueRange init);
   SmallVector<Value> blockInt8(Value at, Value index, ValueRange rowParams,
                                Value row, ValueRange sums);
-  SmallVector<Value> chunksInt8(Value chunks, ValueRange rowParams, Value row,
-                                Value firstK, ValueRange init);
+  SmallVector<Value> chunksInt8(Value chunks, ValueRange rowParams, Value codes,
+                                ValueRange init);
   Value dot(Value acc, Value codes, Value activations);
+  /// Asks for a block of weights, tuning.prefetch KiB behind `block`.
+  void prefetch(Value block, int64_t tokens);
   Value dotSigned(Value acc, Value codes, Value activations);
   bool hasVNNI() const {
     return e.rows == 16 ? b.target.vnni512 : e.rows == 8 && b.target.vnni256;
@@ -70,10 +79,12 @@ private:
 
   KernelBuilder &b;
   ::qc::PackedLayout layout;
+  ActivationLayout input;
   DecodeEmitter e;
   FormatAttrInterface format;
   Arithmetic arithmetic;
-  ValueRange activations;
+  KernelTuning tuning;
+  SmallVector<Value> activations;
 };
 
 } // namespace
@@ -130,28 +141,26 @@ Value TileEmitter::dot(Value acc, Value codes, Value activations) {
   return multiplyAdd(acc, codes, activations);
 }
 
-/// init + integer sums of one K block.
+/// init + integer sums of one block of activations at `codes`.
 SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
-                                           Value row, Value firstK,
-                                           ValueRange init) {
-  int64_t count = layout.chunksPerBlock();
+                                           Value codes, ValueRange init) {
+  int64_t count = input.paddedBlockK / layout.chunkK;
   int64_t perPlane = layout.chunkK / 4;
   auto tokens = static_cast<int64_t>(init.size());
-  // One token alone would wait for each dot product: keep several sums.
-  int64_t ways = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
-  auto chunk = [&](Value at, Value k, SmallVector<Value> sums) {
-    for (auto [i, codes] :
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
+  auto chunk = [&](Value at, Value x, SmallVector<Value> sums) {
+    for (auto [i, weights] :
          llvm::enumerate(format.emitCodes(e, at, rowParams))) {
       auto j = static_cast<int64_t>(i);
-      Value from = b.add(k, 4 * (j % perPlane));
       for (int64_t m = 0; m < tokens; ++m) {
-        Value four = b.loadVector(4, activations[0], {b.add(row, m), from});
+        Value four = b.loadVector(4, activations[0],
+                                  b.add(x, 4 * (j % perPlane * tokens + m)));
         Value word = vector::ExtractOp::create(
             b, vector::BitCastOp::create(b, b.i32s(1), four), 0);
         Value all = vector::BitCastOp::create(b, b.i8s(4 * e.rows),
                                               b.broadcast(e.rows, word));
         Value &sum = sums[m * ways + j % ways];
-        sum = dot(sum, codes, all);
+        sum = dot(sum, weights, all);
       }
     }
     return sums;
@@ -162,12 +171,12 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   if (count * perPlane <= 32) {
     for (int64_t c = 0; c < count; ++c)
       sums = chunk(b.add(chunks, c * layout.chunkBytes),
-                   b.add(firstK, c * layout.chunkK), sums);
+                   b.add(codes, c * layout.chunkK * tokens), sums);
   } else {
     sums = b.loop(b.index(0), b.index(count), 1, sums,
                   [&](Value c, ValueRange carried) {
                     return chunk(b.add(chunks, b.mul(c, layout.chunkBytes)),
-                                 b.add(firstK, b.mul(c, layout.chunkK)),
+                                 b.add(codes, b.mul(c, layout.chunkK * tokens)),
                                  SmallVector<Value>(carried));
                   });
   }
@@ -193,44 +202,67 @@ static std::optional<int64_t> matchInteger(Value vector) {
   return integer;
 }
 
+// With a full tile of tokens the dot products of a block outlast the window of
+// out-of-order execution, so that cache misses of the next blocks would not
+// overlap with them. A whole block at once is better than a line with each
+// chunk (Zen 4).
+void TileEmitter::prefetch(Value block, int64_t tokens) {
+  int64_t bytes = layout.blockBytes(), ahead = tuning.prefetch << 10;
+  if (tokens < tuning.tokenTile || bytes > ahead)
+    return;
+  for (int64_t i = 0; i < bytes; i += 64)
+    memref::PrefetchOp::create(b, e.blob, ValueRange{b.add(block, ahead + i)},
+                               /*isWrite=*/false, /*localityHint=*/2,
+                               /*isDataCache=*/true);
+}
+
 SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
                                           ValueRange rowParams, Value row,
                                           ValueRange sums) {
+  auto tokens = static_cast<int64_t>(sums.size());
+  prefetch(at, tokens);
   SmallVector<Value> params = format.emitBlockParams(e, at);
   Value scale = format.emitIntegerScale(e, rowParams, params);
   Value zero = format.emitZero(e, params);
   std::optional<int64_t> integer = matchInteger(zero);
   if (dotOffset() && !integer)
     zero = b.fsub(zero, b.splat(e.rows, static_cast<double>(dotOffset())));
-  SmallVector<Value> init(sums.size(), e.splatInt(b.i32s(e.rows), 0));
-  SmallVector<Value> activationSums;
-  for (size_t m = 0; m < sums.size(); ++m)
-    activationSums.push_back(
-        b.load(activations[2], {b.add(row, static_cast<int64_t>(m)), index}));
   // Several planes (codebooks) have one offset each.
   int64_t planes = integer && dotOffset() ? *integer / 128 : 1;
   int64_t start = integer ? *integer - planes * dotOffset() : 0;
-  if (start != 0)
-    for (auto [value, sum] : llvm::zip_equal(init, activationSums)) {
-      Value factor = arith::ConstantOp::create(
-          b, b.getI32IntegerAttr(static_cast<int32_t>(-start)));
-      value = b.broadcast(e.rows, b.mul(sum, factor));
+  int64_t parts = input.numBlocks() / layout.numBlocks();
+  Value firstMeta =
+      b.add(b.mul(row, input.numBlocks()), b.mul(index, parts * tokens));
+  Value firstCode = b.add(b.mul(row, input.paddedK()),
+                          b.mul(index, layout.paddedBlockK * tokens));
+  SmallVector<Value> totals(sums);
+  for (int64_t p = 0; p < parts; ++p) {
+    Value meta = b.add(firstMeta, p * tokens);
+    SmallVector<Value> init(tokens, e.splatInt(b.i32s(e.rows), 0));
+    SmallVector<Value> activationSums;
+    for (int64_t m = 0; m < tokens; ++m)
+      activationSums.push_back(
+          b.broadcast(e.rows, b.load(activations[2], b.add(meta, m))));
+    if (start != 0)
+      for (auto [value, sum] : llvm::zip_equal(init, activationSums))
+        value = b.mul(sum, e.splatInt(b.i32s(e.rows), -start));
+    int64_t chunks = input.paddedBlockK / layout.chunkK;
+    SmallVector<Value> dots = chunksInt8(
+        b.add(at, layout.blockParamBytes + p * chunks * layout.chunkBytes),
+        rowParams, b.add(firstCode, p * input.paddedBlockK * tokens), init);
+    for (int64_t m = 0; m < tokens; ++m) {
+      Value sx = b.load(activations[1], b.add(meta, m));
+      Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), dots[m]);
+      if (!integer) {
+        Value sum =
+            arith::SIToFPOp::create(b, b.f32s(e.rows), activationSums[m]);
+        ints = b.fsub(ints, b.fmul(zero, sum));
+      }
+      totals[m] =
+          b.fma(ints, b.fmul(scale, b.broadcast(e.rows, sx)), totals[m]);
     }
-  SmallVector<Value> part =
-      chunksInt8(b.add(at, layout.blockParamBytes), rowParams, row,
-                 b.mul(index, layout.paddedBlockK), init);
-  for (size_t m = 0; m < sums.size(); ++m) {
-    Value sx =
-        b.load(activations[1], {b.add(row, static_cast<int64_t>(m)), index});
-    Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), part[m]);
-    if (!integer) {
-      Value sum = arith::SIToFPOp::create(
-          b, b.f32s(e.rows), b.broadcast(e.rows, activationSums[m]));
-      ints = b.fsub(ints, b.fmul(zero, sum));
-    }
-    part[m] = b.fma(ints, b.fmul(scale, b.broadcast(e.rows, sx)), sums[m]);
   }
-  return part;
+  return totals;
 }
 
 //===----------------------------------------------------------------------===//
@@ -243,7 +275,7 @@ SmallVector<Value> TileEmitter::chunksF32(Value chunks, ValueRange rowParams,
                                           Value firstK, ValueRange init) {
   int64_t count = layout.chunksPerBlock();
   auto tokens = static_cast<int64_t>(init.size());
-  int64_t ways = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
   // Enough inputs in a loop body to fill the pipeline.
   int64_t unroll = std::max<int64_t>(1, 8 / layout.chunkK);
   int64_t main = count / unroll * unroll;
@@ -352,18 +384,20 @@ SmallVector<Type> cpu::activationTypes(KernelBuilder &b,
 }
 
 func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
-                               Arithmetic arithmetic) {
+                               Arithmetic arithmetic,
+                               const KernelTuning &tuning) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   ::qc::PackedLayout layout = weight.getLayout();
   Type idx = types.getIndexType();
   SmallVector<Type> inputs =
-      activationTypes(types, ActivationLayout::get(weight, arithmetic));
+      activationTypes(types, ActivationLayout::get(weight, arithmetic, tuning));
   SmallVector<Type> arguments = {types.bytes(), idx};
   arguments.append(inputs);
   arguments.append({types.matrix(layout.n), idx, idx});
   std::string name = llvm::formatv("matmul_{0}_{1}", weightName(weight),
                                    stringifyArithmetic(arithmetic));
+  name += tuningName(ctx, tuning);
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
@@ -371,29 +405,41 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
         ValueRange activations = args.slice(2, inputs.size());
         Value tokens = b.dim(out, 0);
         // Registers for the sums of a tile, its weights and temporaries.
-        int64_t tile = b.target.avx512 ? 8 : 4;
+        int64_t tile = tuning.tokenTile;
         int64_t lanes = b.target.lanes;
+        Value firstToken, lastToken;
         auto part = [&](Value rowBlock, Value firstRow) {
-          TileEmitter emitter(b, weight, arithmetic, args[0], firstRow,
+          TileEmitter emitter(b, weight, arithmetic, tuning, args[0], firstRow,
                               activations);
           Value at = b.add(b.add(args[1], layout.headerBytes),
                            b.mul(rowBlock, layout.rowBlockBytes()));
           Value column = b.mul(rowBlock, layout.rows);
           if (firstRow)
             column = b.add(column, firstRow);
-          b.forTiles(b.index(0), tokens, tile, [&](Value row, int64_t count) {
-            for (auto [m, sums] :
-                 llvm::enumerate(emitter.emit(args[1], at, row, count)))
-              emitStoreRows(b, layout, sums, out,
-                            b.add(row, static_cast<int64_t>(m)), column);
-          });
+          b.forTiles(
+              firstToken, lastToken, tile, [&](Value row, int64_t count) {
+                for (auto [m, sums] :
+                     llvm::enumerate(emitter.emit(args[1], at, row, count)))
+                  emitStoreRows(b, layout, sums, out,
+                                b.add(row, static_cast<int64_t>(m)), column);
+              });
         };
-        b.loop(args[args.size() - 2], args[args.size() - 1], 1,
-               [&](Value rowBlock) {
-                 if (layout.rows == lanes)
-                   return part(rowBlock, Value());
-                 b.loop(b.index(0), b.index(layout.rows), lanes,
-                        [&](Value firstRow) { part(rowBlock, firstRow); });
-               });
+        // The activations of so many tokens stay in the second-level cache
+        // while all weights pass by.
+        int64_t strip = std::max<int64_t>(
+            1,
+            (tuning.strip << 10) / (tile * layout.paddedK() *
+                                    (arithmetic == Arithmetic::Int8 ? 1 : 4)));
+        b.loop(b.index(0), tokens, strip * tile, [&](Value token) {
+          firstToken = token;
+          lastToken = b.min(b.add(token, strip * tile), tokens);
+          b.loop(args[args.size() - 2], args[args.size() - 1], 1,
+                 [&](Value rowBlock) {
+                   if (layout.rows == lanes)
+                     return part(rowBlock, Value());
+                   b.loop(b.index(0), b.index(layout.rows), lanes,
+                          [&](Value firstRow) { part(rowBlock, firstRow); });
+                 });
+        });
       });
 }

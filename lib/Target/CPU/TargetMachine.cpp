@@ -69,6 +69,9 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   llvm::Expected<const llvm::Target *> target = lookupTarget();
   if (!target)
     return target.takeError();
+  if (name == "x86-64-multi")
+    return llvm::createStringError(
+        "'x86-64-multi' stands for several CPUs, expected one");
   CPU cpu;
   cpu.name = name.str();
   if (name == "native") {
@@ -82,6 +85,9 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   } else if (name.ends_with("-vnni")) {
     cpu.llvmName = name.drop_back(5).str();
     cpu.features = cpu.llvmName == "x86-64-v4" ? "+avx512vnni" : "+avxvnni";
+  } else if (name == "x86-64-v4-vbmi") {
+    cpu.llvmName = "x86-64-v4";
+    cpu.features = "+avx512vnni,+avx512vbmi";
   } else {
     cpu.llvmName = name.str();
   }
@@ -90,8 +96,8 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   if (!known->isCPUStringValid(cpu.llvmName))
     return llvm::createStringError(
         "unknown CPU '" + name.str() +
-        "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni "
-        "or a name that llc -mcpu=help lists");
+        "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni, "
+        "x86-64-v4-vbmi, x86-64-multi or a name that llc -mcpu=help lists");
   std::unique_ptr<llvm::MCSubtargetInfo> info(
       (*target)->createMCSubtargetInfo(triple(), cpu.llvmName, cpu.features));
   auto has = [&](StringRef feature) {
@@ -115,6 +121,23 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }
   return cpu;
+}
+
+llvm::Expected<std::vector<CPU>> CPU::list(StringRef name) {
+  std::vector<CPU> cpus;
+  // By what kernels differ in: Ice Lake and Zen 4, Cascade Lake, Skylake-SP,
+  // Alder Lake, Haswell and Zen, Nehalem.
+  SmallVector<StringRef> names = {name};
+  if (name == "x86-64-multi")
+    names = {"x86-64-v4-vbmi", "x86-64-v4-vnni", "x86-64-v4",
+             "x86-64-v3-vnni", "x86-64-v3",      "x86-64-v2"};
+  for (StringRef one : names) {
+    llvm::Expected<CPU> cpu = get(one);
+    if (!cpu)
+      return cpu.takeError();
+    cpus.push_back(std::move(*cpu));
+  }
+  return cpus;
 }
 
 std::unique_ptr<llvm::TargetMachine> CPU::createTargetMachine() const {

@@ -16,7 +16,8 @@
 // V4-NOT:        vpdpbusd
 // V4:            llvm.call_intrinsic "llvm.x86.avx512.pmaddubs.w.512"
 
-// CHECK-LABEL: func.func private @prepare_int8_172_64_64(
+// Short rows in blocks of 32, six of them for the weight's three K blocks.
+// CHECK-LABEL: func.func private @prepare_int8_172_32_32_6(
 // CHECK:         math.roundeven
 
 qc.weight @w : !qc.weight<64x172, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>> = [#qc.external<"b", 0, 6656>]
@@ -24,7 +25,7 @@ qc.weight @w : !qc.weight<64x172, #qc.grouped<bits = 4, group = 64, scale = f16>
 // CHECK-LABEL: func.func private @f(
 // CHECK-SAME:    memref<?x172xf32>
 // CHECK:         memref.alloc(%{{.*}}) : memref<?x192xi8>
-// CHECK:         call @prepare_int8_172_64_64
+// CHECK:         call @prepare_int8_172_32_32_6
 // CHECK-NEXT:    call @qc_barrier
 // CHECK-NEXT:    call @fused_64x172
 // CHECK-NEXT:    call @qc_barrier

@@ -111,6 +111,27 @@ static const QCFormatTest formatTests[] = {
 
 extern "C" {
 extern const QCModel qc_model;
+}
+
+#ifdef QC_FAKE_MULTI
+// Other versions of the code, the first for CPUs that do not exist.
+static QCModel version(const char *cpu, const char *features) {
+  QCModel copy = qc_model;
+  copy.target_cpu = cpu;
+  copy.cpu_features = features;
+  copy.versions = nullptr;
+  copy.num_versions = 0;
+  return copy;
+}
+static const QCModel future = version("x86-64-v9", "sse3,avx1024");
+static const QCModel present = version("x86-64-v3", "sse3");
+static const QCModel *const versions[] = {&future, &present, &qc_model};
+#define QC_FAKE_VERSIONS versions, 3
+#else
+#define QC_FAKE_VERSIONS nullptr, 0
+#endif
+
+extern "C" {
 const QCModel qc_model = {QC_ABI_VERSION,
                           0,
                           "fake",
@@ -131,5 +152,6 @@ const QCModel qc_model = {QC_ABI_VERSION,
                           1,
                           formatTests,
                           1,
-                          nullptr};
+                          nullptr,
+                          QC_FAKE_VERSIONS};
 }

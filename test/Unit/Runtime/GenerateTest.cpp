@@ -67,7 +67,8 @@ TEST_F(GenerateTest, IdsWithAnyNumberOfThreads) {
     EXPECT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(result.out, expected);
   }
-  for (const char *option : {"--no-mmap", "--no-huge-pages", "--pin"})
+  for (const char *option :
+       {"--no-mmap", "--no-huge-pages", "--pin", "--fixed-threads"})
     EXPECT_EQ(story({"--generate-ids", file, "--tokens=20", "--temperature=0",
                      "--ignore-eos", option})
                   .out,

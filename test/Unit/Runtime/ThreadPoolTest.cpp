@@ -59,6 +59,37 @@ TEST_P(ThreadPoolTest, EveryThreadRunsEveryJobOnce) {
     EXPECT_EQ(count, 500);
 }
 
+/// Teams of changing size: each job runs on exactly its threads, and their
+/// barrier waits for no others.
+TEST_P(ThreadPoolTest, TeamsOfChangingSize) {
+  int64_t threads = GetParam();
+  std::string error;
+  auto pool = ThreadPool::create(threads, /*pin=*/true, error);
+  ASSERT_TRUE(pool) << error;
+  std::vector<int64_t> calls(static_cast<size_t>(threads)), expected = calls;
+  std::vector<int64_t> wrong = calls;
+  for (int64_t i = 0; i < 400; ++i) {
+    int64_t team = 1 + i * 7 % threads;
+    std::atomic<int64_t> arrived = 0;
+    pool->run(
+        [&](int64_t thread) {
+          auto own = static_cast<size_t>(thread);
+          ++calls[own];
+          ++arrived;
+          qc_barrier(pool->team());
+          wrong[own] += arrived != team;
+        },
+        team);
+    for (int64_t thread = 0; thread < team; ++thread)
+      ++expected[static_cast<size_t>(thread)];
+    EXPECT_GE(pool->waits(0).seconds, 0);
+    EXPECT_EQ(pool->waits(0).threads, team);
+  }
+  EXPECT_EQ(calls, expected);
+  for (int64_t count : wrong)
+    EXPECT_EQ(count, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Range(1, 9));
 
 TEST(AvailableCPUsTest, FollowsTheAffinityMask) {

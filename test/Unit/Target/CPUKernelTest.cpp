@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "KernelCases.h"
-#include "KernelJIT.h"
+#include "TestCPUs.h"
 #include "qc/Format/Format.h"
 #include "gtest/gtest.h"
 
@@ -55,10 +55,10 @@ class KernelTest : public testing::TestWithParam<std::string> {};
 
 static void checkMatmul(const std::string &spelling, const Format &format,
                         Shape shape, bool int8, const std::string &cpu,
-                        int64_t rows = 0) {
+                        int64_t rows = 0, const std::string &tuning = "") {
   std::string error;
-  auto kernel =
-      KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error, rows);
+  auto kernel = KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error,
+                                  rows, tuning);
   ASSERT_TRUE(kernel) << error;
   std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
   HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
@@ -73,12 +73,13 @@ static void checkMatmul(const std::string &spelling, const Format &format,
     else
       format.decodeRow(weight.views(), shape.n, shape.k,
                        static_cast<int64_t>(row), &reference[row * k]);
-  // Tiles of 8, 4, 2 and 1 tokens.
   // Byte codebooks of whole words have tables where the CPU has vpermi2b.
   if (spelling.find("books = 2, bits = 8, vector = 8") != std::string::npos)
     EXPECT_EQ(kernel->tableLookups > 0,
               int8 && cpu == "icelake-server" && kernel->rows == 64);
-  for (size_t m : {1u, 3u, 11u, 15u}) {
+  // Tiles of 8, 4, 2 and 1 tokens; with a tuning 16, too.
+  for (size_t m : tuning.empty() ? std::vector<size_t>{1, 3, 11, 15}
+                                 : std::vector<size_t>{1, 7, 27}) {
     std::vector<float> x(m * k), y(m * n, NAN);
     std::normal_distribution<float> normal(0, 2);
     for (float &value : x)
@@ -159,6 +160,29 @@ TEST_P(KernelTest, RowBlocksWiderThanRegisters) {
       checkMatmul(spelling, *format, {50, 172}, true, GetParam(), rows);
     if (HasFatalFailure())
       return;
+  }
+}
+
+/// Constants that --tune may choose, and the ends of their ranges.
+TEST_P(KernelTest, Tunings) {
+  std::string error;
+  for (const char *spelling :
+       {"float<f16>", "grouped<bits = 4, group = 32, scale = f16>",
+        "grouped<bits = 8, group = 128, scale = f16, zero = int>",
+        "lut<nf4, group = 64, scale = f32>"}) {
+    auto format = parseFormat(spelling, error);
+    ASSERT_TRUE(format) << error;
+    for (const char *tuning :
+         {"token-tile=1,sums=1,strip=1,prefetch=0",
+          "token-tile=2,sums=2,prefetch=1", "token-tile=4,sums=8,strip=1",
+          "token-tile=16,sums=16,prefetch=64"}) {
+      SCOPED_TRACE(tuning);
+      checkMatmul(spelling, *format, {50, 172}, false, GetParam(), 0, tuning);
+      if (hasIntegerCodes(spelling))
+        checkMatmul(spelling, *format, {50, 172}, true, GetParam(), 0, tuning);
+      if (HasFatalFailure())
+        return;
+    }
   }
 }
 

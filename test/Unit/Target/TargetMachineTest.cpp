@@ -30,8 +30,35 @@ TEST(TargetMachine, RequiredFeaturesFollowTheLevel) {
   EXPECT_TRUE(v4->vectors.vnni512);
 }
 
+TEST(TargetMachine, ListOfVersionsIsBestFirst) {
+  auto cpus = CPU::list("x86-64-multi");
+  ASSERT_TRUE(static_cast<bool>(cpus));
+  ASSERT_EQ(cpus->size(), 6u);
+  EXPECT_EQ(cpus->front().name, "x86-64-v4-vbmi");
+  EXPECT_TRUE(cpus->front().vectors.vbmi && cpus->front().vectors.vnni512);
+  EXPECT_EQ(cpus->back().name, "x86-64-v2");
+  // The runtime takes the first whose features are there: none may come after
+  // one that needs less.
+  for (size_t later = 1; later < cpus->size(); ++later)
+    for (size_t first = 0; first < later; ++first)
+      EXPECT_FALSE(llvm::all_of((*cpus)[first].required,
+                                [&](const std::string &feature) {
+                                  return llvm::is_contained(
+                                      (*cpus)[later].required, feature);
+                                }))
+          << (*cpus)[first].name << " hides " << (*cpus)[later].name;
+  auto one = CPU::list("x86-64-v3");
+  ASSERT_TRUE(static_cast<bool>(one));
+  ASSERT_EQ(one->size(), 1u);
+  EXPECT_EQ(one->front().name, "x86-64-v3");
+  auto none = CPU::list("x86-64-v9");
+  ASSERT_FALSE(static_cast<bool>(none));
+  llvm::consumeError(none.takeError());
+}
+
 TEST(TargetMachine, UnknownOrTooOldIsOneLine) {
-  for (const char *name : {"pentium-9", "x86-64", "", "x86-64-v9-vnni"}) {
+  for (const char *name :
+       {"pentium-9", "x86-64", "", "x86-64-v9-vnni", "x86-64-v3-vbmi"}) {
     auto cpu = CPU::get(name);
     ASSERT_FALSE(static_cast<bool>(cpu)) << name;
     std::string message = llvm::toString(cpu.takeError());

@@ -54,6 +54,17 @@ bool hasFeature(std::string_view name);
 /// separated.
 std::string missingFeatures(const QCModel &model);
 
+/// The code version of `model` to run (QCModel::versions): the one named
+/// `wanted` (its target_cpu) if that is not null, else the first that lacks
+/// nothing here, else the last. Null and `error` if `wanted` names none.
+const QCModel *pickVersion(const QCModel &model, const char *wanted,
+                           std::string &error);
+
+/// pickVersion() of `qc_model` and the environment variable QC_ISA, made once.
+/// `qc_model` if that fails: then versionProblem() says why.
+const QCModel &activeModel();
+const std::string &versionProblem();
+
 } // namespace qc::rt
 
 #endif // QC_RUNTIME_EVALUATE_EVALUATE_H

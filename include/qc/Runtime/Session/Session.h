@@ -11,6 +11,7 @@
 #include "qc/Runtime/Device/Device.h"
 #include "qc/Runtime/ModelABI.h"
 #include "qc/Runtime/Session/HugePages.h"
+#include "qc/Runtime/Threads/TeamSize.h"
 #include "qc/Runtime/Threads/ThreadPool.h"
 
 #include <algorithm>
@@ -55,6 +56,8 @@ public:
     bool pin = false;     ///< workers stay on one CPU each
     /// `weights` is a mapping of a file, to be moved to huge pages.
     bool hugePages = false;
+    /// All threads run every step, even while there are CPUs for fewer.
+    bool fixedThreads = false;
     std::string device; ///< see DeviceOptions; of a model on a GPU
     int64_t deviceTimeout = DeviceOptions().timeoutSeconds;
   };
@@ -86,6 +89,8 @@ public:
   int64_t capacity() const { return limit; }
   int64_t threads() const { return pool->size(); }
   ThreadPool &threadPool() { return *pool; }
+  /// Least threads that have run a step since the session was created.
+  int64_t fewestThreads() const { return fewest; }
   const QCModel &model() const { return m; }
   /// Null on the CPU.
   const Device *device() const { return gpu.get(); }
@@ -113,6 +118,8 @@ private:
   Memory arena, kv;
   std::vector<float> logits, rows;
   std::unique_ptr<ThreadPool> pool;
+  std::optional<TeamSize> teamSize; ///< none: always all threads
+  int64_t fewest = 1;
   const std::atomic<bool> *stopFlag = nullptr;
   HugePages hugePages;
   std::unique_ptr<Device> gpu;

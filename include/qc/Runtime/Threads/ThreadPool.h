@@ -10,6 +10,7 @@
 #define QC_RUNTIME_THREADS_THREADPOOL_H
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -26,13 +27,16 @@ int64_t availableCPUs();
 /// awaited thread off its core: then they yield almost at once.
 class alignas(64) SpinBarrier {
 public:
-  SpinBarrier(int64_t threads, int spinLimit)
-      : threads(threads), spinLimit(spinLimit) {}
+  /// Who meets next. Nobody may be about to arrive.
+  void setThreads(int64_t number, int limit) {
+    threads = number;
+    spinLimit = limit;
+  }
   void wait();
 
 private:
-  const int64_t threads;
-  const int spinLimit; ///< pauses before the core is yielded
+  int64_t threads = 1;
+  int spinLimit = 0; ///< pauses before the core is yielded
   alignas(64) std::atomic<int64_t> arrived{0};
   alignas(64) std::atomic<uint64_t> generation{0};
 };
@@ -54,27 +58,57 @@ public:
   /// What generated code passes to qc_barrier.
   void *team() { return &barrier; }
 
-  /// Calls job(thread) on every thread and waits for all. Allocates nothing.
+  /// Calls job(thread) on every thread, or for thread < `number` on the caller
+  /// and those workers that least had to wait for a CPU. Returns when all are
+  /// done. Allocates nothing.
   template <typename Job>
-  void run(const Job &job) {
+  void run(const Job &job, int64_t number) {
     runJob([](const void *context,
               int64_t thread) { (*static_cast<const Job *>(context))(thread); },
-           &job);
+           &job, number);
   }
+  template <typename Job>
+  void run(const Job &job) {
+    run(job, count);
+  }
+
+  /// How long the threads of the last run() were ready but without a CPU.
+  struct Waits {
+    double seconds = 0;  ///< added up
+    int64_t threads = 0; ///< who waited at least the given time
+  };
+  Waits waits(double least) const;
 
 private:
   using JobFn = void (*)(const void *context, int64_t thread);
-  ThreadPool(int64_t threads, int spinLimit);
-  void runJob(JobFn fn, const void *context);
-  void work(int64_t thread);
+  using Clock = std::chrono::steady_clock;
 
-  const int64_t count;
-  const int spinLimit;
+  /// A thread; the first is the caller.
+  struct alignas(64) Member {
+    std::atomic<uint32_t> ticket{0}; ///< jobs given so far
+    std::atomic<int32_t> asleep{0};
+    int64_t index = 0; ///< in this job
+    // As of the end of its last job.
+    double cpuSeconds = 0;
+    int64_t preemptions = 0, majorFaults = 0;
+    double waited = 0;  ///< in its last job
+    double average = 0; ///< of late
+    void measure(Clock::time_point start);
+  };
+
+  explicit ThreadPool(int64_t threads);
+  void runJob(JobFn fn, const void *context, int64_t number);
+  void work(Member &self);
+
+  const int64_t count, cpus;
+  const int spinLimit; ///< pauses before a worker sleeps
   SpinBarrier barrier, finish;
-  JobFn job = nullptr; ///< published by `ticket`
+  std::unique_ptr<Member[]> members;
+  std::vector<Member *> order; ///< workers as they are called, least busy first
+  int64_t called = 0;          ///< threads of the last job
+  JobFn job = nullptr;         ///< published by `ticket`
   const void *jobContext = nullptr;
-  alignas(64) std::atomic<uint32_t> ticket{0};
-  alignas(64) std::atomic<int32_t> sleepers{0};
+  Clock::time_point jobStart;
   std::atomic<bool> stop{false};
   std::vector<std::thread> workers;
 };

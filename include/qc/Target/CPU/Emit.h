@@ -15,6 +15,13 @@ llvm::Expected<std::unique_ptr<llvm::Module>> translateModel(
     ModuleOp module, const CPU &cpu, llvm::LLVMContext &context,
     function_ref<llvm::Constant *(llvm::Module &)> addDevice = nullptr);
 
+/// One module of the optimized modules of the same model for `cpus`, best
+/// first: functions keep their CPU, and `qc_model` of the last lists all
+/// (QCModel::versions).
+llvm::Expected<std::unique_ptr<llvm::Module>>
+mergeVersions(std::vector<std::unique_ptr<llvm::Module>> modules,
+              ArrayRef<CPU> cpus);
+
 /// LLVM's -O3 for the CPU.
 void optimize(llvm::Module &module, llvm::TargetMachine &machine);
 

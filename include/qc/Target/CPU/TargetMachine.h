@@ -20,6 +20,9 @@ struct CPU {
 
   /// Resolves "native", "x86-64-v2", ..., "x86-64-v4-vnni" or any LLVM name.
   static llvm::Expected<CPU> get(StringRef name);
+  /// The CPUs that "x86-64-multi" stands for, best first, the least last; of
+  /// any other name that CPU alone.
+  static llvm::Expected<std::vector<CPU>> list(StringRef name);
   std::unique_ptr<llvm::TargetMachine> createTargetMachine() const;
 };
 
