@@ -168,17 +168,30 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   SmallVector<Value> sums(tokens * ways, e.splatInt(b.i32s(e.rows), 0));
   for (int64_t m = 0; m < tokens; ++m)
     sums[m * ways] = init[m];
-  if (count * perPlane <= 32) {
-    for (int64_t c = 0; c < count; ++c)
-      sums = chunk(b.add(chunks, c * layout.chunkBytes),
-                   b.add(codes, c * layout.chunkK * tokens), sums);
+  auto unrolled = [&](Value at, Value x, int64_t number, ValueRange init) {
+    SmallVector<Value> next(init);
+    for (int64_t c = 0; c < number; ++c)
+      next = chunk(b.add(at, c * layout.chunkBytes),
+                   b.add(x, c * layout.chunkK * tokens), next);
+    return next;
+  };
+  // A whole block in straight code, but for dot products made of several
+  // instructions: LLVM would go through it token by token, all weights on the
+  // stack.
+  bool straight = hasVNNI() || tokens == 1;
+  if (count * perPlane <= (straight ? 32 : 4)) {
+    sums = unrolled(chunks, codes, count, sums);
   } else {
-    sums = b.loop(b.index(0), b.index(count), 1, sums,
-                  [&](Value c, ValueRange carried) {
-                    return chunk(b.add(chunks, b.mul(c, layout.chunkBytes)),
+    int64_t step = straight ? 1 : std::max<int64_t>(1, 4 / perPlane);
+    while (count % step != 0)
+      step /= 2;
+    sums =
+        b.loop(b.index(0), b.index(count), step, sums,
+               [&](Value c, ValueRange carried) {
+                 return unrolled(b.add(chunks, b.mul(c, layout.chunkBytes)),
                                  b.add(codes, b.mul(c, layout.chunkK * tokens)),
-                                 SmallVector<Value>(carried));
-                  });
+                                 step, carried);
+               });
   }
   SmallVector<Value> totals;
   for (int64_t m = 0; m < tokens; ++m) {
