@@ -41,6 +41,18 @@ FORMATS = {
         "openvino": "int4",
         "onnxruntime": "int4",
     },
+    "int4 g64": {
+        "qc": "--quantize=int4_sym --group-size=64",
+        "llama.cpp": "Q4_0",
+        "openvino": "int4 --group-size 64",
+        "onnxruntime": "int4 --group-size 64",
+    },
+    "int4 g32": {
+        "qc": "--quantize=int4_sym --group-size=32",
+        "llama.cpp": "Q4_0",
+        "openvino": "int4 --group-size 32",
+        "onnxruntime": "int4 --group-size 32",
+    },
     "int8": {
         "qc": "--quantize=int8",
         "llama.cpp": "Q8_0",
@@ -53,6 +65,12 @@ FORMATS = {
         "llama.cpp": "Q3_K_S",
     },
     "2 bits": {"qc": "qc-quantize-rtn{bits=2 group-size=64}", "llama.cpp": "Q2_K"},
+    # Two bits hold ternary weights, too.
+    "2 bits g256": {
+        "qc": "qc-quantize-rtn{bits=2 group-size=256}",
+        "llama.cpp": "TQ2_0",
+    },
+    "1 bit": {"qc": "qc-quantize-rtn{bits=1 group-size=128}", "llama.cpp": "Q1_0"},
     # Random weights have no structure to find: one iteration is as good as any.
     "codebooks 2x8": {
         "qc": "qc-quantize-aqlm{books=2 bits=8 vector=8 iterations=1 passes=1}",
