@@ -13,19 +13,23 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 @dataclasses.dataclass(frozen=True)
 class Workload:
     """`tokens` decoded one by one, or evaluated in one call ("prefill"), with
-    `context` tokens in the cache before. `repeat` times, the best counts."""
+    `context` tokens in a cache of `cache` elements before. `repeat` times, the
+    best counts."""
 
     name: str
     kind: str
     tokens: int
     context: int = 0
     repeat: int = 2
+    cache: str = "f16"
 
 
 # Short calls are repeated more often: a stray interrupt is a large part of one.
 WORKLOADS = [
     Workload("decode", "decode", 64),
     Workload("decode at context 2048", "decode", 32, context=2016, repeat=1),
+    Workload("decode at context 2048 (int8 cache)", "decode", 32, context=2016,
+             repeat=1, cache="i8"),  # fmt: skip
     Workload("batch 4", "prefill", 4, repeat=8),
     Workload("batch 8", "prefill", 8, repeat=8),
     Workload("batch 16", "prefill", 16, repeat=8),
@@ -126,6 +130,7 @@ class Engine:
     each tells how long that took."""
 
     name = ""
+    caches = ("f16",)  # elements of the KV cache that it is measured with
 
     def __init__(self, args):
         """Raises Absent."""
