@@ -38,6 +38,7 @@ const FormatCase formats[] = {
     {"codebook_1x16",
      "codebook<books = 1, bits = 16, vector = 8, scale = f16, entry = f16>",
      true},
+    {"e8p", "e8p<scale = f16>", true},
 };
 
 // The gate and up projections of TinyLlama, the widest of its layers.

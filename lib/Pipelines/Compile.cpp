@@ -258,7 +258,7 @@ llvm::Error Compiler::run() {
   if (!valid)
     return llvm::createStringError(
         "unknown recipe '" + recipe +
-        "', expected int4_sym, int4_asym, int8, nf4 or none");
+        "', expected int4_sym, int4_asym, int8, nf4, e8p or none");
   if (done)
     return llvm::Error::success();
 

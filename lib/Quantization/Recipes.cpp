@@ -8,7 +8,7 @@ using namespace mlir;
 using namespace mlir::qc;
 
 StringRef mlir::qc::recipeNames() {
-  return "int4_sym, int4_asym, int8, nf4 or none";
+  return "int4_sym, int4_asym, int8, nf4, e8p or none";
 }
 
 int64_t mlir::qc::defaultGroupSize(ModuleOp module) {
@@ -56,6 +56,9 @@ LogicalResult mlir::qc::addQuantizePasses(OpPassManager &pm, ModuleOp module,
     // quantized too.
     options.groupSize = groupSize == 0 ? 64 : groupSize;
     pm.addPass(createNF4Pass(options));
+  } else if (recipe == "e8p") {
+    pm.addPass(createE8PPass(
+        commonOptions<E8PPassOptions>("linear", outputDir, threads)));
   } else if (recipe != "int8") {
     return failure();
   }

@@ -24,7 +24,7 @@ static cl::opt<std::string> output("o", cl::desc("Output file ('-': stdout)"),
 static cl::opt<std::string> quantize(
     "quantize",
     cl::desc(
-        "Weights: int4_sym, int4_asym, int8, nf4 or none (default: int4_sym "
+        "Weights: int4_sym, int4_asym, int8, nf4, e8p or none (default: int4_sym "
         "for a folder, none for IR); embeddings and head are int8"),
     cl::value_desc("recipe"), cl::cat(category));
 static cl::opt<int64_t>
@@ -142,9 +142,9 @@ int main(int argc, char **argv) {
     return fail("--target=spirv has no machine code to print: expected "
                 "--emit=spirv or spirv-text"),
            2;
-  if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "none"}))
+  if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "e8p", "none"}))
     return usage("quantize", quantize,
-                 "int4_sym, int4_asym, int8, nf4 or none");
+                 "int4_sym, int4_asym, int8, nf4, e8p or none");
   if (!oneOf(kvCache, {"auto", "f32", "f16", "i8"}))
     return usage("kv-cache", kvCache, "auto, f32, f16 or i8");
   if (!oneOf(activations, {"auto", "f32", "int8"}))

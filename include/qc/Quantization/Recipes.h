@@ -19,6 +19,7 @@ int64_t defaultGroupSize(ModuleOp module);
 ///   int4_sym   linear layers RTN 4 bits symmetric,   embedding and head int8
 ///   int4_asym  linear layers RTN 4 bits with zero points,           same
 ///   nf4        linear layers NF4 with double quantization,          same
+///   e8p        linear layers E8P, 2 bits,                           same
 ///   int8       everything RTN 8 bits symmetric
 ///   none       nothing
 ///

@@ -20,7 +20,8 @@ TEST(Spelling, RoundTrips) {
         "lut<nf4, group = 64, scale = f32, double_quant = 256>",
         "lut<bits = 8, group = 32, scale = f16>",
         "codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = "
-        "f32>"}) {
+        "f32>",
+        "e8p<scale = bf16>"}) {
     std::string error;
     auto format = parseFormat(text, error);
     ASSERT_TRUE(format) << error;
@@ -61,7 +62,7 @@ TEST(Spelling, EachMistakeHasItsMessage) {
       {"float<f64>", "type must be f32, f16 or bf16, found 'f64'"},
       {"float<f32, f16>", "unexpected value 'f16'"},
       {"float<f32, bits = 3>", "unknown parameter 'bits'"},
-      {"mxfp4<f32>", "unknown format, known are codebook float grouped lut"},
+      {"mxfp4<f32>", "unknown format, known are codebook e8p float grouped lut"},
       {"grouped<group = 64, scale = f16>", "parameter 'bits' is missing"},
       {"grouped<bits = 4, scale = f16>", "parameter 'group' is missing"},
       {"grouped<bits = 4, group = 64>", "parameter 'scale' is missing"},

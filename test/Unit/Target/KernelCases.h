@@ -39,6 +39,7 @@ inline const char *const formats[] = {
     "codebook<books = 1, bits = 12, vector = 4, scale = f32, entry = f32>",
     "codebook<books = 3, bits = 5, vector = 6, scale = f16, entry = f32>",
     "codebook<books = 2, bits = 7, vector = 12, scale = f16, entry = f16>",
+    "e8p<scale = f16>",
 };
 
 struct Shape {
@@ -54,7 +55,8 @@ inline HostWeight randomWeight(const Format &format, int64_t n, int64_t k,
   weight.n = n;
   weight.k = k;
   std::normal_distribution<float> normal(0, 1);
-  int64_t entries = 256; // of a codebook
+  // Of a codebook.
+  int64_t entries = format.spelling().rfind("e8p", 0) == 0 ? 65536 : 256;
   for (const TensorSpec &spec : format.components(n, k))
     if (spec.name == "codebooks")
       entries = spec.shape[1];

@@ -10,6 +10,10 @@ mlir::qc::cpu::randomComponents(const ::qc::Format &format, int64_t n,
   std::mt19937 rng(1);
   std::uniform_real_distribution<float> uniform(0.001f, 0.02f);
   std::vector<::qc::Tensor> result;
+  uint32_t entries = 65536; // of a codebook
+  for (const ::qc::TensorSpec &spec : format.components(n, k))
+    if (spec.name == "codebooks")
+      entries = static_cast<uint32_t>(spec.shape[1]);
   for (const ::qc::TensorSpec &spec : format.components(n, k)) {
     ::qc::Tensor tensor(spec);
     for (int64_t i = 0; i < spec.numElements(); ++i) {
@@ -20,7 +24,10 @@ mlir::qc::cpu::randomComponents(const ::qc::Format &format, int64_t n,
         std::memcpy(at, &value, 4);
       else if (spec.type == ::qc::DType::F16)
         std::memcpy(at, &half, 2);
-      else if (spec.name == "zeros")
+      else if (spec.type == ::qc::DType::U16) {
+        auto code = static_cast<uint16_t>(rng() % entries);
+        std::memcpy(at, &code, 2);
+      } else if (spec.name == "zeros")
         *at = static_cast<uint8_t>(rng() % 16);
       else
         *at = static_cast<uint8_t>(rng());

@@ -51,6 +51,7 @@ TEST(RecipesTest, GroupFollowsTheShapes) {
 
 TEST(RecipesTest, Others) {
   EXPECT_TRUE(has(pipeline("nf4", 0, 256), "qc-quantize-nf4"));
+  EXPECT_TRUE(has(pipeline("e8p", 0, 256), "qc-quantize-e8p"));
   EXPECT_FALSE(has(pipeline("int8", 0, 256), "bits=4"));
   EXPECT_FALSE(has(pipeline("none", 0, 256), "quantize"));
   EXPECT_NE(pipeline("none", 0, 256), "");
