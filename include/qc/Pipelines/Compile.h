@@ -34,8 +34,8 @@ enum class Emit {
 struct CompileOptions {
   std::string input;  ///< model folder or .mlir file
   std::string output; ///< "-" for text on stdout
-  /// int4_sym, int4_asym, int8, nf4, e8p, none; empty: int4_sym for a folder, none
-  /// for IR.
+  /// int4_sym, int4_asym, int8, nf4, e8p, none; empty: int4_sym for a folder,
+  /// none for IR.
   std::string quantize;
   std::string target = "cpu"; ///< cpu or spirv
   int64_t groupSize = 0;      ///< 0: 128 or 64 as the model's shapes allow

@@ -83,8 +83,8 @@ std::array<int8_t, 8> qc::e8pPoint(uint16_t code) {
     if (j == 7)
       negative ^= isOdd(m);
     int quarters = 2 * m[j];
-    point[j] =
-        static_cast<int8_t>((negative ? -quarters : quarters) + (shift ? -1 : 1));
+    point[j] = static_cast<int8_t>((negative ? -quarters : quarters) +
+                                   (shift ? -1 : 1));
   }
   return point;
 }
@@ -138,8 +138,8 @@ void E8PFormat::decodeRow(const Components &c, int64_t n, int64_t k,
   }
 }
 
-std::optional<std::string> E8PFormat::checkValues(const Components &c,
-                                                  int64_t, int64_t) const {
+std::optional<std::string> E8PFormat::checkValues(const Components &c, int64_t,
+                                                  int64_t) const {
   return checkFinite(c[scalesAt]);
 }
 

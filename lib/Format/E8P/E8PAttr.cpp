@@ -12,11 +12,11 @@
 // tables of words are read, 4 bytes at a time.
 //
 //===----------------------------------------------------------------------===//
-#include "qc/Format/E8P.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "qc/Dialect/QC/IR/QCDialect.h"
+#include "qc/Format/E8P.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -48,8 +48,7 @@ SmallVector<Value> E8PFormatAttr::emitRowParams(DecodeEmitter &e, Value header,
     for (int64_t table : {Host::threesOffset, Host::fivesOffset})
       for (int64_t part = 0; part < 256; part += 64)
         params.push_back(e.load(e.add(header, table + part), e.codeVector()));
-    params.push_back(
-        e.load(e.add(header, Host::bytesOffset), e.codeVector()));
+    params.push_back(e.load(e.add(header, Host::bytesOffset), e.codeVector()));
   }
   return params;
 }
@@ -120,8 +119,8 @@ static SmallVector<Value> emitPlanes(Bytes &v, Value index, Value signs,
                                      ValueRange tables) {
   DecodeEmitter &e = v.e;
   Type bytes = e.codeVector();
-  Value isHigh = arith::CmpIOp::create(
-      v.b, v.loc, arith::CmpIPredicate::slt, index, v.splat(bytes, 0));
+  Value isHigh = arith::CmpIOp::create(v.b, v.loc, arith::CmpIPredicate::slt,
+                                       index, v.splat(bytes, 0));
   Value threes = lookup256(v, tables.take_front(4), index, isHigh);
   Value fives = lookup256(v, tables.slice(4, 4), index, isHigh);
   // Parity of a byte to its bits 0 and 4.
@@ -135,8 +134,7 @@ static SmallVector<Value> emitPlanes(Bytes &v, Value index, Value signs,
   auto longs = VectorType::get({8}, v.b.getI64Type());
   auto rotate = [&](Value plane, int64_t by) {
     Value x = v.as(longs, plane);
-    Value left =
-        arith::ShLIOp::create(v.b, v.loc, x, e.splatInt(longs, by));
+    Value left = arith::ShLIOp::create(v.b, v.loc, x, e.splatInt(longs, by));
     Value right =
         arith::ShRUIOp::create(v.b, v.loc, x, e.splatInt(longs, 64 - by));
     return v.as(bytes, v.bor(left, right));
@@ -159,9 +157,9 @@ static SmallVector<Value> emitPlanes(Bytes &v, Value index, Value signs,
       return v.intrinsic("llvm.x86.avx512.pmultishift.qb.512", {bits, plane});
     };
     Value shift = vector::ShuffleOp::create(v.b, v.loc, plus, plus, repeat);
-    words.push_back(
-        v.select(0x33, v.select(0x11, spread(threes), spread(fives)),
-                 v.select(0x44, spread(negative), shift)));
+    words.push_back(v.select(0x33,
+                             v.select(0x11, spread(threes), spread(fives)),
+                             v.select(0x44, spread(negative), shift)));
   }
   return words;
 }
@@ -182,13 +180,12 @@ static SmallVector<Value> emitWords(DecodeEmitter &e, Value chunk,
     return emitPlanes(v, index, signs, rowParams.drop_front(2));
   SmallVector<Value> words;
   auto table = [&](int64_t offset, Value at) {
-    return v.as(e.i32Vector(),
-                e.lookup(e.add(rowParams[0], offset), 256, at));
+    return v.as(e.i32Vector(), e.lookup(e.add(rowParams[0], offset), 256, at));
   };
   for (auto [i, s] : llvm::zip_equal(e.splitCodes(index), e.splitCodes(signs)))
-    words.push_back(v.as(e.codeVector(),
-                         v.bxor(table(Host::indexWordsOffset, i),
-                                table(Host::signWordsOffset, s))));
+    words.push_back(
+        v.as(e.codeVector(), v.bxor(table(Host::indexWordsOffset, i),
+                                    table(Host::signWordsOffset, s))));
   return words;
 }
 
@@ -218,8 +215,8 @@ SmallVector<Value> E8PFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
       }
       half = v.band(half, 15);
       if (!e.target.words) {
-        codes.push_back(e.lookupBytes(
-            e.add(rowParams[0], Host::bytesOffset), 4, half));
+        codes.push_back(
+            e.lookupBytes(e.add(rowParams[0], Host::bytesOffset), 4, half));
         continue;
       }
       // Four bytes of a word at once, none of which overflows:
@@ -229,15 +226,15 @@ SmallVector<Value> E8PFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
       };
       Type words = half.getType();
       Value magnitude = add(v.shl(v.band(half, 3), 2), v.splat(words, 2));
-      Value negative = arith::MulIOp::create(
-          e.b, e.loc, v.band(v.shr(half, 2), 1),
-          e.splatInt(cast<VectorType>(words), 255));
-      Value base = add(v.shr(v.band(half, 8), 2),
-                       v.splat(words, Host::zero - 1));
+      Value negative =
+          arith::MulIOp::create(e.b, e.loc, v.band(v.shr(half, 2), 1),
+                                e.splatInt(cast<VectorType>(words), 255));
+      Value base =
+          add(v.shr(v.band(half, 8), 2), v.splat(words, Host::zero - 1));
       Value twice =
           v.shl(arith::AndIOp::create(e.b, e.loc, magnitude, negative), 1);
-      codes.push_back(arith::SubIOp::create(e.b, e.loc, add(base, magnitude),
-                                            twice));
+      codes.push_back(
+          arith::SubIOp::create(e.b, e.loc, add(base, magnitude), twice));
     }
   return codes;
 }

@@ -2,8 +2,8 @@
 //
 // A point is e * m + shift with signs e whose number has the parity of the sum
 // of the magnitudes m. For one shift and one m the best signs are those of
-// y = x - shift if their parity fits; if not, one has to be flipped, which costs
-// 4 |y_j| m_j, least for the smallest product. So the squared distance is
+// y = x - shift if their parity fits; if not, one has to be flipped, which
+// costs 4 |y_j| m_j, least for the smallest product. So the squared distance is
 //   |y|^2 + |m|^2 - 2 sum |y_j| m_j + (parity fits ? 0 : 4 min |y_j| m_j),
 // taken for all 256 m and both shifts.
 //
@@ -127,9 +127,8 @@ static double encode(const float *w, int64_t k, float scale, int64_t step,
     uint16_t code = nearestE8P(x, size);
     std::array<int8_t, 8> point = e8pPoint(code);
     for (int64_t j = 0; j < size; ++j) {
-      double difference =
-          w[i * 8 + j] -
-          static_cast<double>(scale) * point[static_cast<size_t>(j)] / 4;
+      double difference = w[i * 8 + j] - static_cast<double>(scale) *
+                                             point[static_cast<size_t>(j)] / 4;
       error += difference * difference;
     }
     if (codes)

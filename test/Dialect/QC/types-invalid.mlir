@@ -112,3 +112,8 @@ func.func private @f() attributes {a = #qc.external<"w", -1, 8>}
 
 // expected-error @+1 {{external component of 'w' has a negative offset or length}}
 func.func private @f() attributes {a = #qc.external<"w", 0, -8>}
+
+// -----
+
+// expected-error @+1 {{scale must be f32, f16 or bf16, found 'f64'}}
+func.func private @f(!qc.weight<8x8, #qc.e8p<scale = f64>>)

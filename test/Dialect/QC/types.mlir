@@ -46,6 +46,10 @@ func.func private @lut(!qc.weight<7x5, #qc.lut<nf4, group = 64, scale = f32>>,
 func.func private @codebook(!qc.weight<7x5, #qc.codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f32>>,
                             !qc.weight<7x5, #qc.codebook<books = 1, bits = 16, vector = 4, scale = f32, entry = f16>, packed<4>>)
 
+// CHECK-LABEL: @e8p
+// CHECK-SAME: !qc.weight<7x5, #qc.e8p<scale = f16>>, !qc.weight<7x5, #qc.e8p<scale = f32>, packed<4>>
+func.func private @e8p(!qc.weight<7x5, #qc.e8p<scale = f16>>, !qc.weight<7x5, #qc.e8p<scale = f32>, packed<4>>)
+
 // CHECK-LABEL: @attributes
 // CHECK-SAME: a = #qc.external<"w.safetensors", 512, 11008>
 // CHECK-SAME: b = #qc.arithmetic<f32>, c = #qc.arithmetic<int8>

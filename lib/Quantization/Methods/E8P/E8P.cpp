@@ -60,9 +60,9 @@ struct E8PPass : public mlir::qc::impl::E8PPassBase<E8PPass> {
   using E8PPassBase::E8PPassBase;
 
   void runOnOperation() override {
-    if (failed(quantizeWeights(getOperation(), E8P(scale),
-                               {targets, include, exclude, outputDir, threads,
-                                report, verbose})))
+    if (failed(quantizeWeights(
+            getOperation(), E8P(scale),
+            {targets, include, exclude, outputDir, threads, report, verbose})))
       signalPassFailure();
   }
 };
