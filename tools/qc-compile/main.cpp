@@ -34,7 +34,7 @@ static cl::opt<std::string>
     mcpu("mcpu",
          cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
                   "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
-                  "them) or an LLVM name"),
+                  "them), x86-64-v4-amx or an LLVM name"),
          cl::init("native"), cl::cat(category));
 static cl::opt<std::string> target("target", cl::desc("Target: cpu"),
                                    cl::init("cpu"), cl::cat(category));

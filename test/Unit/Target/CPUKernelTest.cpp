@@ -8,6 +8,7 @@
 // for int8 activations what rounding the activations can change.
 //
 //===----------------------------------------------------------------------===//
+#include "AMXTrap.h"
 #include "KernelJIT.h"
 #include "qc/Format/Format.h"
 #include "gtest/gtest.h"
@@ -121,6 +122,11 @@ bool hasIntegerCodes(const std::string &format) {
   return format.rfind("float", 0) != 0 &&
          format.find("vector = 6") == std::string::npos;
 }
+/// Shuffles of bytes over 512 bits, for tables of partial sums.
+bool hasByteShuffles(const std::string &cpu) {
+  return cpu == "icelake-server" || cpu == "x86-64-v4-amx" ||
+         cpu.rfind("sapphirerapids", 0) == 0;
+}
 bool hasFloatZeros(const std::string &format) {
   return format.find("zero = ") != std::string::npos;
 }
@@ -160,9 +166,13 @@ class KernelTest : public testing::TestWithParam<std::string> {};
 
 } // namespace
 
+// Tiles of 8, 4, 2 and 1 tokens.
+const std::vector<size_t> tokenCounts = {1, 3, 11, 15};
+
 static void checkMatmul(const std::string &spelling, const Format &format,
                         Shape shape, bool int8, const std::string &cpu,
-                        int64_t rows = 0) {
+                        int64_t rows = 0,
+                        const std::vector<size_t> &counts = tokenCounts) {
   std::string error;
   auto kernel =
       KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error, rows);
@@ -180,12 +190,11 @@ static void checkMatmul(const std::string &spelling, const Format &format,
     else
       format.decodeRow(weight.views(), shape.n, shape.k,
                        static_cast<int64_t>(row), &reference[row * k]);
-  // Tiles of 8, 4, 2 and 1 tokens.
   // Byte codebooks of whole words have tables where the CPU has vpermi2b.
   if (spelling.find("books = 2, bits = 8, vector = 8") != std::string::npos)
     EXPECT_EQ(kernel->tableLookups > 0,
-              int8 && cpu == "icelake-server" && kernel->rows == 64);
-  for (size_t m : {1u, 3u, 11u, 15u}) {
+              int8 && hasByteShuffles(cpu) && kernel->rows == 64);
+  for (size_t m : counts) {
     std::vector<float> x(m * k), y(m * n, NAN);
     std::normal_distribution<float> normal(0, 2);
     for (float &value : x)
@@ -331,6 +340,76 @@ INSTANTIATE_TEST_SUITE_P(CPUs, KernelTest, testing::ValuesIn(runnableCPUs()),
                            return name;
                          });
 
+/// Tiles of 16 tokens in tile registers. No expected value depends on them: the
+/// reference and its bounds are those of the other CPUs.
+class AMXKernelTest : public testing::TestWithParam<std::string> {
+protected:
+  void SetUp() override {
+    enableAMX();
+    before = numTrappedAMX();
+  }
+  /// Instructions ran, as far as that can be seen.
+  void TearDown() override {
+    bool machineCode = GetParam().find("emulation") == std::string::npos;
+    EXPECT_EQ(numTrappedAMX() > before, machineCode && trapsAMX());
+  }
+  void check(const std::string &spelling, Shape shape,
+             const std::vector<size_t> &counts, int64_t rows = 0) {
+    std::string error;
+    auto format = parseFormat(spelling, error);
+    ASSERT_TRUE(format) << error;
+    if (!format->check(shape.n, shape.k))
+      checkMatmul(spelling, *format, shape, true, GetParam(), rows, counts);
+  }
+  int64_t before = 0;
+};
+
+TEST_P(AMXKernelTest, MatmulMatchesDoubleReference) {
+  for (const char *spelling : formats)
+    for (Shape shape : {Shape{17, 33}, Shape{50, 172}}) {
+      if (hasIntegerCodes(spelling))
+        check(spelling, shape, {16, 27, 32});
+      if (HasFatalFailure())
+        return;
+    }
+}
+
+TEST_P(AMXKernelTest, EveryCountOfTokens) {
+  std::vector<size_t> counts = {128, 143, 159, 160}; // one strip and two
+  for (size_t m = 1; m <= 40; ++m)
+    counts.push_back(m);
+  check("grouped<bits = 4, group = 32, scale = f16>", {50, 172}, counts);
+  check("grouped<bits = 8, group = 300, scale = f32, zero = f32>", {35, 630},
+        counts);
+  check("codebook<books = 2, bits = 7, vector = 12, scale = f16, entry = f16>",
+        {50, 172}, counts);
+}
+
+/// K blocks that are decoded in pieces, the last of which is ragged.
+TEST_P(AMXKernelTest, LongBlocks) {
+  for (const char *spelling :
+       {"grouped<bits = 8, group = channel, scale = f32>",
+        "grouped<bits = 3, group = channel, scale = f16, zero = int>",
+        "grouped<bits = 4, group = 1100, scale = f16, zero = f16>",
+        "codebook<books = 3, bits = 8, vector = 12, scale = f16, entry = f16>"})
+    check(spelling, {40, 2520}, {33, 144});
+}
+
+TEST_P(AMXKernelTest, RowBlocksWiderThanRegisters) {
+  for (const char *spelling : formats)
+    if (hasIntegerCodes(spelling))
+      check(spelling, {50, 172}, {35}, 64);
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AMXKernelTest);
+INSTANTIATE_TEST_SUITE_P(CPUs, AMXKernelTest, testing::ValuesIn(runnableAMX()),
+                         [](const auto &info) {
+                           return info.param.find("emulation") ==
+                                          std::string::npos
+                                      ? "machine_code"
+                                      : "emulated";
+                         });
+
 TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
   for (const std::string &cpu : allCPUs())
     for (bool int8 : {false, true}) {
@@ -341,7 +420,9 @@ TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
       ASSERT_FALSE(assembly.empty()) << cpu << ": " << error;
       bool vnni = assembly.find("vpdpbusd") != std::string::npos;
       bool expected =
-          cpu.find("vnni") != std::string::npos || cpu == "icelake-server";
+          cpu.find("vnni") != std::string::npos || hasByteShuffles(cpu);
       EXPECT_EQ(vnni, int8 && expected) << cpu;
+      bool amx = assembly.find("tdpbsud") != std::string::npos;
+      EXPECT_EQ(amx, int8 && cpu == "sapphirerapids") << cpu;
     }
 }

@@ -29,8 +29,8 @@ static bool hostHas(const std::string &name) {
 }
 
 std::vector<std::string>(::qc::test::allCPUs)() {
-  return {"x86-64-v2", "x86-64-v3",      "x86-64-v3-vnni",
-          "x86-64-v4", "x86-64-v4-vnni", "icelake-server"};
+  return {"x86-64-v2",      "x86-64-v3",      "x86-64-v3-vnni", "x86-64-v4",
+          "x86-64-v4-vnni", "icelake-server", "sapphirerapids"};
 }
 
 std::vector<std::string>(::qc::test::runnableCPUs)() {
@@ -39,6 +39,13 @@ std::vector<std::string>(::qc::test::runnableCPUs)() {
     if (hostHas(name))
       names.push_back(name);
   return names;
+}
+
+std::vector<std::string>(::qc::test::runnableAMX)() {
+  // The host need not have tile registers, see AMXTrap.h.
+  if (!hostHas("x86-64-v4-vbmi"))
+    return {};
+  return {"x86-64-v4-amx", "sapphirerapids+emulation"};
 }
 
 namespace {
@@ -54,7 +61,11 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
                                      int64_t k, bool int8,
                                      const std::string &cpuName,
                                      std::string &error, int64_t rows = 0) {
-  llvm::Expected<cpu::CPU> target = cpu::CPU::get(cpuName);
+  // Kernels of this CPU with AMX rewritten; code for one without.
+  StringRef kernelCPU = cpuName;
+  bool emulate = kernelCPU.consume_back("+emulation");
+  llvm::Expected<cpu::CPU> target =
+      cpu::CPU::get(emulate ? "x86-64-v4-vbmi" : kernelCPU);
   if (!target) {
     error = llvm::toString(target.takeError());
     return std::nullopt;
@@ -97,12 +108,14 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
     return std::nullopt;
   PassManager pm(&context);
   cpu::LowerToCPUKernelsPassOptions options;
-  options.mcpu = cpuName;
+  options.mcpu = kernelCPU.str();
   options.maxTokens = KernelJIT::maxTokens;
   pm.addPass(cpu::createLowerToCPUKernelsPass(options));
   cpu::PlanMemoryPassOptions plan;
   plan.maxTokens = KernelJIT::maxTokens;
   pm.addPass(cpu::createPlanMemoryPass(plan));
+  if (emulate)
+    pm.addNestedPass<func::FuncOp>(cpu::createEmulateAMXPass());
   cpu::buildKernelsToLLVMPipeline(pm);
   if (failed(pm.run(*module)))
     return std::nullopt;

@@ -15,6 +15,9 @@ using DecodeFn = void (*)(const void *weight, int64_t row, float *out);
 /// CPUs to generate for that this machine can run: SSE4, AVX2, AVX-512 and
 /// AVX-512 VNNI levels, as far as the host has them.
 std::vector<std::string> runnableCPUs();
+/// The same with AMX: machine code whose AMX instructions run or fault and are
+/// done in memory, and kernels rewritten by qc-emulate-amx.
+std::vector<std::string> runnableAMX();
 /// Every level; those that the host lacks can be compiled only.
 std::vector<std::string> allCPUs();
 
@@ -32,7 +35,7 @@ public:
   int64_t rows = 0; ///< of the packed layout
   int64_t int8Block = 0, tableLookups = 0;
   int64_t scratchBytes = 0; ///< for `maxTokens` tokens
-  static constexpr int64_t maxTokens = 32;
+  static constexpr int64_t maxTokens = 160;
   std::string assembly; ///< when `create` only compiles
 
   /// Compiles to assembly, for CPUs that the host is not.

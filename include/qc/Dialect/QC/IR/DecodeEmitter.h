@@ -18,7 +18,7 @@ namespace mlir::qc {
 struct TargetFeatures {
   int64_t lanes = 4; ///< 32-bit lanes of a vector register
   bool fma = false, avx2 = false, avx512 = false, vnni512 = false,
-       vnni256 = false, vbmi = false;
+       vnni256 = false, vbmi = false, amx = false;
 };
 
 /// Vectors of inputs as sums of one entry of each of `books` codebooks, times
