@@ -20,7 +20,12 @@ bool CUDADevice::allocate(uint64_t bytes, const std::string &what,
   CUresult result = api.MemAlloc(&to, bytes);
   if (result != CUDA_SUCCESS) {
     to = 0;
-    return check(result, std::to_string(bytes) + " bytes of " + what, error);
+    check(result, what, error);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY)
+      error.message = "device '" + physical.info.name + "': " +
+                      api.describe(result) + " for " + std::to_string(bytes) +
+                      " bytes of " + what;
+    return false;
   }
   if (to % QC_DEVICE_ALIGNMENT == 0)
     return true;
