@@ -170,6 +170,7 @@ TEST_F(CUDADeviceTest, Steps) {
   check(QC_STEP_SCORE, 0, 6);
   check(QC_STEP_SCORE, 6, 2);
   check(QC_STEP_SCORE, 0, 1);
+  check(QC_STEP_SCORE, 0, 6);
   std::thread([&] { check(QC_STEP_DECODE, 8, 1); }).join();
 }
 

@@ -167,6 +167,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
 }
 
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+  mustNotHang("cuDevicePrimaryCtxRelease");
   if (retained[device] == 0)
     return complain(CUDA_ERROR_INVALID_CONTEXT,
                     "cuDevicePrimaryCtxRelease without a context");
@@ -201,6 +202,7 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count,
 }
 
 CUresult cuModuleUnload(CUmodule module) {
+  mustNotHang("cuModuleUnload");
   delete reinterpret_cast<Module *>(module);
   return CUDA_SUCCESS;
 }
@@ -236,6 +238,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
 }
 
 CUresult cuMemFree_v2(CUdeviceptr pointer) {
+  mustNotHang("cuMemFree");
   CUresult result = usable("cuMemFree");
   return result == CUDA_SUCCESS ? freeDevice(pointer) : result;
 }
@@ -246,6 +249,7 @@ CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
 }
 
 CUresult cuMemFreeHost(void *pointer) {
+  mustNotHang("cuMemFreeHost");
   CUresult result = usable("cuMemFreeHost");
   return result == CUDA_SUCCESS ? freePinned(pointer) : result;
 }

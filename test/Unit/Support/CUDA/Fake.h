@@ -86,6 +86,10 @@ CUresult run(Launch &launch);
 
 using Work = std::function<CUresult()>;
 
+/// A graph never ends: what waits for the device would wait for ever. Ends the
+/// process if that is so.
+void mustNotHang(const char *function);
+
 extern CUresult lasting; ///< error after which everything fails
 
 } // namespace qc::test::fakecuda

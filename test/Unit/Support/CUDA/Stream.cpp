@@ -2,6 +2,7 @@
 #include "Fake.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -41,6 +42,13 @@ struct Exec {
 
 static std::set<void *> live; ///< handles
 static bool hangs = false;
+
+void qc::test::fakecuda::mustNotHang(const char *function) {
+  if (!hangs)
+    return;
+  complain(CUDA_SUCCESS, std::string(function) + " waits for ever");
+  std::_Exit(97);
+}
 
 template <typename T, typename Handle>
 static T *get(Handle handle) {
@@ -96,6 +104,7 @@ CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
 }
 
 CUresult cuStreamDestroy_v2(CUstream stream) {
+  mustNotHang("cuStreamDestroy");
   QC_USABLE("cuStreamDestroy")
   return destroy<Stream>(stream, "cuStreamDestroy");
 }
