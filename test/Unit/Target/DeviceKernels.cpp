@@ -98,7 +98,7 @@ std::unique_ptr<TestModel> TestModel::create(const DeviceTarget &target,
     return nullptr;
   auto code = target.serialize(*module);
   if (!code) {
-    error = llvm::toString(code.takeError());
+    error += llvm::toString(code.takeError());
     return nullptr;
   }
   result->model = std::make_unique<DeviceModel>(
