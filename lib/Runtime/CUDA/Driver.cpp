@@ -16,9 +16,16 @@ bool Api::open(DeviceError &error) {
   // It stays open: the driver does not expect to be unloaded.
   void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!library) {
-    error.message = "this model runs on an NVIDIA GPU, and libcuda.so.1 is not "
-                    "installed (it comes with NVIDIA's driver; in a container: "
-                    "--gpus all)";
+    // "libcuda.so.1: cannot open shared object file: No such file", or what
+    // is wrong with the one that is there.
+    const char *reason = dlerror();
+    std::string text = reason ? reason : "";
+    bool missing = text.rfind("libcuda.so.1: cannot open", 0) == 0;
+    error.message =
+        "this model runs on an NVIDIA GPU, and libcuda.so.1 " +
+        (missing ? std::string("is not installed (it comes with NVIDIA's "
+                               "driver; in a container: --gpus all)")
+                 : "cannot be loaded: " + text);
     return false;
   }
   // First the version: an old driver lacks functions.
