@@ -30,9 +30,13 @@ const FormatCase formats[] = {
      "grouped<bits = 4, group = 128, scale = f16, zero = int>", true},
     {"int3_g64", "grouped<bits = 3, group = 64, scale = f16>", true},
     {"int2_g64", "grouped<bits = 2, group = 64, scale = f16>", true},
+    {"int1_g128", "grouped<bits = 1, group = 128, scale = f16>", true},
     {"nf4_dq", "lut<nf4, group = 64, scale = f32, double_quant = 256>", true},
     {"codebook_2x8",
      "codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>",
+     true},
+    {"codebook_1x16",
+     "codebook<books = 1, bits = 16, vector = 8, scale = f16, entry = f16>",
      true},
 };
 

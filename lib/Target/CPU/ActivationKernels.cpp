@@ -12,25 +12,13 @@ using namespace mlir::qc::cpu;
 
 ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
                                        const KernelTuning &tuning) {
-  // Rounding errors of short dot products average out less: with blocks of 32
-  // int8 costs small models less than 0.1 % perplexity.
-  constexpr int64_t shortK = 1024, shortBlock = 32;
   ::qc::PackedLayout layout = weight.getLayout();
-  FormatAttrInterface format = weight.getFormat();
-  ActivationLayout result = {
-      arithmetic,
-      layout.k,
-      layout.blockK,
-      layout.paddedBlockK,
-      layout.numBlocks(),
-      arithmetic == Arithmetic::Int8 ? tuning.tokenTile : 0};
-  if (arithmetic == Arithmetic::Int8 && layout.k < shortK &&
-      layout.blockK == layout.paddedBlockK && layout.blockK % shortBlock == 0 &&
-      shortBlock % layout.chunkK == 0 && !format.getAdditiveTables()) {
-    result.blockK = result.paddedBlockK = shortBlock;
-    result.blocks = layout.paddedK() / shortBlock;
-  }
-  return result;
+  if (arithmetic != Arithmetic::Int8)
+    return {arithmetic,          layout.k,           layout.blockK,
+            layout.paddedBlockK, layout.numBlocks(), 0};
+  auto blocks = ActivationBlocks::get(weight);
+  return {arithmetic,          blocks.k,      blocks.blockK,
+          blocks.paddedBlockK, blocks.blocks, tuning.tokenTile};
 }
 
 std::string ActivationLayout::name() const {

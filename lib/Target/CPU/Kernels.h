@@ -14,6 +14,7 @@
 
 #include "KernelBuilder.h"
 #include "qc/Dialect/LM/IR/LMDialect.h"
+#include "qc/Dialect/QC/IR/ActivationBlocks.h"
 #include "qc/Target/CPU/KernelTuning.h"
 
 namespace mlir::qc::cpu {

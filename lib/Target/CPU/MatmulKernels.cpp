@@ -141,6 +141,49 @@ Value TileEmitter::dot(Value acc, Value codes, Value activations) {
   return multiplyAdd(acc, codes, activations);
 }
 
+/// A code that is a shifted and masked part of bytes, nearer to where it lies:
+/// `bytes` are the code times 2^shift.
+struct StoredCode {
+  Value bytes;
+  int64_t shift = 0;
+};
+/// Leaves shifts by multiples of `period` bits to the code.
+static std::optional<StoredCode> matchStored(KernelBuilder &b, Value code,
+                                             int64_t period) {
+  auto field = code.getDefiningOp<arith::AndIOp>();
+  DenseIntElementsAttr mask, amount;
+  if (!field || !matchPattern(field.getRhs(), m_Constant(&mask)) ||
+      !mask.isSplat())
+    return std::nullopt;
+  auto cast = field.getLhs().getDefiningOp<vector::BitCastOp>();
+  auto shifted =
+      cast ? cast.getSource().getDefiningOp<arith::ShRUIOp>() : nullptr;
+  if (!shifted)
+    return StoredCode{code, 0};
+  if (!matchPattern(shifted.getRhs(), m_Constant(&amount)) || !amount.isSplat())
+    return std::nullopt;
+  int64_t all = amount.getSplatValue<APInt>().getSExtValue();
+  int64_t shift = all % period;
+  auto high =
+      static_cast<int64_t>(mask.getSplatValue<APInt>().getZExtValue() << shift);
+  if (high > 255)
+    return std::nullopt;
+  auto type = llvm::cast<VectorType>(code.getType());
+  Value words = shifted.getLhs();
+  if (all != shift)
+    words = arith::ShRUIOp::create(
+        b, words,
+        arith::ConstantOp::create(
+            b, DenseElementsAttr::get(
+                   llvm::cast<VectorType>(words.getType()),
+                   b.getI32IntegerAttr(static_cast<int32_t>(all - shift)))));
+  Value bytes = vector::BitCastOp::create(b, type, words);
+  Value highMask = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(type,
+                                b.getI8IntegerAttr(static_cast<int8_t>(high))));
+  return StoredCode{arith::AndIOp::create(b, bytes, highMask), shift};
+}
+
 /// init + integer sums of one block of activations at `codes`.
 SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
                                            Value codes, ValueRange init) {
@@ -148,10 +191,33 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   int64_t perPlane = layout.chunkK / 4;
   auto tokens = static_cast<int64_t>(init.size());
   int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
+  // Codes of a few bits are as good where they lie in their bytes, if those of
+  // one place have a sum of their own, which is shifted in the end: for one
+  // token, shifting each of them costs as much as multiplying. Four places,
+  // since each sum costs something at the end of a block.
+  int64_t bits = format.getIntegerBits();
+  int64_t places = std::min<int64_t>(4, 8 / bits);
+  bool inPlace = hasVNNI() && tokens == 1 && 8 % bits == 0 &&
+                 input.paddedBlockK <= 1 << 15;
+  if (inPlace)
+    ways = std::max(ways, places);
+  SmallVector<std::optional<int64_t>> shifts(ways);
   auto chunk = [&](Value at, Value x, SmallVector<Value> sums) {
-    for (auto [i, weights] :
+    for (auto [i, decoded] :
          llvm::enumerate(format.emitCodes(e, at, rowParams))) {
       auto j = static_cast<int64_t>(i);
+      Value weights = decoded;
+      std::optional<int64_t> &shift = shifts[j % ways];
+      std::optional<StoredCode> stored;
+      if (inPlace)
+        stored = matchStored(b, decoded, places * bits);
+      if (stored && stored->shift == shift.value_or(stored->shift)) {
+        weights = stored->bytes;
+        shift = stored->shift;
+      } else {
+        assert(shift.value_or(0) == 0 && "a sum has codes of one place");
+        shift = 0;
+      }
       for (int64_t m = 0; m < tokens; ++m) {
         Value four = b.loadVector(4, activations[0],
                                   b.add(x, 4 * (j % perPlane * tokens + m)));
@@ -168,23 +234,40 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   SmallVector<Value> sums(tokens * ways, e.splatInt(b.i32s(e.rows), 0));
   for (int64_t m = 0; m < tokens; ++m)
     sums[m * ways] = init[m];
-  if (count * perPlane <= 32) {
-    for (int64_t c = 0; c < count; ++c)
-      sums = chunk(b.add(chunks, c * layout.chunkBytes),
-                   b.add(codes, c * layout.chunkK * tokens), sums);
+  auto unrolled = [&](Value at, Value x, int64_t number, ValueRange init) {
+    SmallVector<Value> next(init);
+    for (int64_t c = 0; c < number; ++c)
+      next = chunk(b.add(at, c * layout.chunkBytes),
+                   b.add(x, c * layout.chunkK * tokens), next);
+    return next;
+  };
+  // A whole block in straight code, but for dot products made of several
+  // instructions: LLVM would go through it token by token, all weights on the
+  // stack.
+  bool straight = hasVNNI() || tokens == 1;
+  if (count * perPlane <= (straight ? 32 : 4)) {
+    sums = unrolled(chunks, codes, count, sums);
   } else {
-    sums = b.loop(b.index(0), b.index(count), 1, sums,
-                  [&](Value c, ValueRange carried) {
-                    return chunk(b.add(chunks, b.mul(c, layout.chunkBytes)),
+    int64_t step = straight ? 1 : std::max<int64_t>(1, 4 / perPlane);
+    while (count % step != 0)
+      step /= 2;
+    sums =
+        b.loop(b.index(0), b.index(count), step, sums,
+               [&](Value c, ValueRange carried) {
+                 return unrolled(b.add(chunks, b.mul(c, layout.chunkBytes)),
                                  b.add(codes, b.mul(c, layout.chunkK * tokens)),
-                                 SmallVector<Value>(carried));
-                  });
+                                 step, carried);
+               });
   }
   SmallVector<Value> totals;
   for (int64_t m = 0; m < tokens; ++m) {
-    Value total = sums[m * ways];
-    for (int64_t w = 1; w < ways; ++w)
-      total = b.add(total, sums[m * ways + w]);
+    Value total;
+    for (int64_t w = 0; w < ways; ++w) {
+      Value sum = sums[m * ways + w];
+      if (int64_t shift = shifts[w].value_or(0))
+        sum = arith::ShRSIOp::create(b, sum, e.splatInt(b.i32s(e.rows), shift));
+      total = total ? b.add(total, sum) : sum;
+    }
     totals.push_back(total);
   }
   return totals;

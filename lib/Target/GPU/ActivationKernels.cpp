@@ -14,14 +14,15 @@ using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
 
 Kernel mlir::qc::gpu::quantizeKernel(KernelContext &ctx,
-                                     const ActivationLayout &layout) {
+                                     const ActivationBlocks &layout) {
   MLIRContext *context = ctx.module.getContext();
   Type words =
       MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
   Type floats =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  std::string name = llvm::formatv("quantize_{0}_{1}_{2}", layout.k,
-                                   layout.blockK, layout.paddedBlockK);
+  std::string name =
+      llvm::formatv("quantize_{0}_{1}_{2}_{3}", layout.k, layout.blockK,
+                    layout.paddedBlockK, layout.blocks);
   return getOrCreateKernel(
       ctx, name, {floats, words, floats, words},
       [&](GPUBuilder &b, ValueRange args) {
@@ -46,7 +47,8 @@ Kernel mlir::qc::gpu::quantizeKernel(KernelContext &ctx,
                                              scale, b.f32(0.0));
         Value inverse = b.fdiv(b.f32(1.0), b.select(isZero, b.f32(1.0), scale));
         Value perBlock = b.index(layout.paddedBlockK / 4);
-        Value to = b.add(b.mul(token, layout.words()), b.mul(block, perBlock));
+        Value to = b.add(b.mul(token, layout.blocks * layout.paddedBlockK / 4),
+                         b.mul(block, perBlock));
         Value sum = b.loop(
             b.thread(), perBlock, b.threads, b.f32(0.0),
             [&](Value w, ValueRange carried) -> SmallVector<Value> {
@@ -54,7 +56,7 @@ Kernel mlir::qc::gpu::quantizeKernel(KernelContext &ctx,
               for (int64_t q = 0; q < 4; ++q) {
                 Value i = b.add(b.mul(w, 4), q);
                 Value valid = b.less(i, length);
-                Value at = b.add(first, b.select(valid, i, b.index(0)));
+                Value at = b.select(valid, b.add(first, i), b.index(0));
                 Value v = b.fmul(b.load(args[0], at), inverse);
                 v = math::RoundEvenOp::create(b,
                                               b.select(valid, v, b.f32(0.0)));
@@ -74,7 +76,7 @@ Kernel mlir::qc::gpu::quantizeKernel(KernelContext &ctx,
             })[0];
         // At most 127 * blockK: exact in f32 too.
         sum = b.reduceSum(sum, scratch);
-        Value item = b.add(b.mul(token, layout.numBlocks()), block);
+        Value item = b.add(b.mul(token, layout.blocks), block);
         b.ifThen(b.less(b.thread(), 1), [&] {
           b.store(scale, args[2], item);
           b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), args[3],

@@ -15,6 +15,7 @@
 
 #include "GPUBuilder.h"
 #include "qc/Dialect/LM/IR/LMDialect.h"
+#include "qc/Dialect/QC/IR/ActivationBlocks.h"
 
 namespace mlir::qc::gpu {
 
@@ -68,21 +69,10 @@ Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,
 //===-- Packed weights (MatmulKernels.cpp, EmbeddingKernels.cpp) ----------===//
 
 /// How a matmul in int8 arithmetic reads its activations: codes in
-/// [-127, 127], four to a word, [tokens][paddedK / 4]; a scale (f32) and the
-/// sum of the codes (i32) of each K block, [tokens][blocks].
-struct ActivationLayout {
-  int64_t k = 0, blockK = 0, paddedBlockK = 0;
-
-  static ActivationLayout get(WeightType weight) {
-    ::qc::PackedLayout layout = weight.getLayout();
-    return {layout.k, layout.blockK, layout.paddedBlockK};
-  }
-  int64_t numBlocks() const { return (k + blockK - 1) / blockK; }
-  int64_t words() const { return numBlocks() * paddedBlockK / 4; }
-  bool operator==(const ActivationLayout &) const = default;
-};
+/// [-127, 127], four to a word, [tokens][blocks * paddedBlockK / 4]; a scale
+/// (f32) and the sum of the codes (i32) of each block, [tokens][blocks].
 /// x, codes i32, scales, sums i32; (blocks, tokens)
-Kernel quantizeKernel(KernelContext &ctx, const ActivationLayout &layout);
+Kernel quantizeKernel(KernelContext &ctx, const ActivationBlocks &layout);
 
 /// One weight, or two with a gate; tokens in tiles of `tokens`.
 struct MatmulSignature {

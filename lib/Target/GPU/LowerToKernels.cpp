@@ -74,7 +74,7 @@ private:
               ArrayRef<MemoryRegion> regions, size_t written = 1);
   /// The activations as a matmul in int8 arithmetic reads them.
   ArrayRef<MemoryRegion> quantize(const Place &input,
-                                  const ActivationLayout &layout);
+                                  const ActivationBlocks &layout);
   static QCDeviceExtent rows(const Place &place) {
     return place.perToken ? QCDeviceExtent{1, 1} : QCDeviceExtent{1, 0};
   }
@@ -86,7 +86,7 @@ private:
   bool oneToken;
   struct Quantized {
     unsigned buffer;
-    ActivationLayout layout;
+    ActivationBlocks layout;
     SmallVector<MemoryRegion> regions;
   };
   std::deque<Quantized> quantized;
@@ -161,16 +161,17 @@ LogicalResult StepLowering::checkRows(Operation *op, WeightType type) {
 }
 
 ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
-                                              const ActivationLayout &layout) {
+                                              const ActivationBlocks &layout) {
   for (const Quantized &known : quantized)
     if (known.buffer == *input.region.buffer && known.layout == layout)
       return known.regions;
   int64_t rowCount = input.perToken ? tokenRows(ctx.maxTokens) : 1;
-  int64_t blockBytes = rowCount * layout.numBlocks() * 4;
+  int64_t blockBytes = rowCount * layout.blocks * 4;
   SmallVector<MemoryRegion> regions = {
-      input.region, plan.allocate(rowCount * layout.words() * 4),
+      input.region,
+      plan.allocate(rowCount * layout.blocks * layout.paddedBlockK),
       plan.allocate(blockBytes), plan.allocate(blockBytes)};
-  launch(quantizeKernel(ctx, layout), layout.numBlocks(), rows(input), regions,
+  launch(quantizeKernel(ctx, layout), layout.blocks, rows(input), regions,
          /*written=*/3);
   regions.erase(regions.begin());
   quantized.push_back({*input.region.buffer, layout, regions});
@@ -198,8 +199,8 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
     SmallVector<MemoryRegion> activations = {input.region};
     if (arithmetic == Arithmetic::Int8) {
-      auto layout = ActivationLayout::get(sig.weight);
-      if (sig.second && ActivationLayout::get(*sig.second) != layout)
+      auto layout = ActivationBlocks::get(sig.weight);
+      if (sig.second && ActivationBlocks::get(*sig.second) != layout)
         return op.emitOpError(
             "weights of one matmul must group their inputs alike");
       ArrayRef<MemoryRegion> codes = quantize(input, layout);

@@ -7,7 +7,7 @@
 // shared memory and are added in a fixed order.
 //
 // int8 arithmetic: with codes c, zero point z, scale s of a K block and
-// activations x ~ sx * a, a in [-127, 127],
+// activations x ~ sx * a, a in [-127, 127], in each block of the activations
 //   sum w x = s sx (sum c a - z sum a),
 // the first sum exact in i32. A zero point that is the same integer everywhere
 // starts the sum.
@@ -39,8 +39,9 @@ public:
               ValueRange activations, Value firstToken)
       : b(b), ctx(ctx), layout(weight.getLayout()),
         e{b, b.getLoc(), blob, 1, layout.rows, lane, ctx.target},
-        format(weight.getFormat()), arithmetic(arithmetic), split(split),
-        activations(activations), firstToken(firstToken) {}
+        format(weight.getFormat()), input(ActivationBlocks::get(weight)),
+        arithmetic(arithmetic), split(split), activations(activations),
+        firstToken(firstToken) {}
 
   /// Partial sums of `tokens` tokens, f32 each.
   SmallVector<Value> emit(Value rowBlock, int64_t tokens);
@@ -51,27 +52,33 @@ private:
   SmallVector<Value> chunkF32(Value at, Value index, Value inBlock,
                               ValueRange rowParams, ValueRange params,
                               ValueRange sums);
+  /// Of block `index` of the activations, in the K block of the weight at `at`.
   SmallVector<Value> blockInt8(Value at, Value index, ValueRange rowParams,
                                ValueRange sums);
   SmallVector<Value> chunkInt8(Value at, Value index, Value inBlock,
                                ValueRange rowParams, ValueRange sums);
-  /// init + the sums of the thread's chunks of a block; body(chunk, feature of
+  /// init + the sums of the thread's chunks of `count`; body(chunk, feature of
   /// the block, sums).
   SmallVector<Value>
-  forChunks(ValueRange init, Value chunks,
+  forChunks(ValueRange init, Value chunks, int64_t count,
             function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
   Value activation(int64_t token, Value index, Value inBlock, int64_t j);
   /// acc + 4-way dot product of unsigned codes with signed activations.
   Value dot(Value acc, Value codes, Value activations);
 
-  bool splitsBlocks() const { return layout.numBlocks() >= splits; }
+  /// Blocks that a thread goes through: of the activations, for int8.
+  int64_t numBlocks() const {
+    return arithmetic == Arithmetic::Int8 ? input.blocks : layout.numBlocks();
+  }
+  bool splitsBlocks() const { return numBlocks() >= splits; }
 
   GPUBuilder &b;
   const KernelContext &ctx;
   ::qc::PackedLayout layout;
   DecodeEmitter e;
   FormatAttrInterface format;
+  mlir::qc::ActivationBlocks input;
   Arithmetic arithmetic;
   Value split;
   ValueRange activations;
@@ -81,9 +88,8 @@ private:
 } // namespace
 
 SmallVector<Value> TileEmitter::forChunks(
-    ValueRange init, Value chunks,
+    ValueRange init, Value chunks, int64_t count,
     function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
-  int64_t count = layout.chunksPerBlock();
   // Some features in a loop body, to have several loads under way.
   int64_t ways = splitsBlocks() ? 1 : splits;
   int64_t unroll = 1;
@@ -145,7 +151,7 @@ SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
   if (scale)
     init.assign(sums.size(), b.f32(0.0));
   SmallVector<Value> part = forChunks(
-      init, b.add(at, layout.blockParamBytes),
+      init, b.add(at, layout.blockParamBytes), layout.chunksPerBlock(),
       [&](Value chunk, Value inBlock, ValueRange carried) {
         return chunkF32(chunk, index, inBlock, rowParams, params, carried);
       });
@@ -183,7 +189,7 @@ SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
                                           ValueRange rowParams,
                                           ValueRange sums) {
   int64_t perPlane = layout.chunkK / 4;
-  Value first = b.add(b.mul(index, layout.paddedBlockK / 4),
+  Value first = b.add(b.mul(index, input.paddedBlockK / 4),
                       arith::ShRUIOp::create(b, inBlock, b.index(2)));
   SmallVector<Value> next(sums);
   for (auto [j, codes] : llvm::enumerate(format.emitCodes(e, at, rowParams))) {
@@ -191,7 +197,7 @@ SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
     Value word = b.add(first, static_cast<int64_t>(j) % perPlane);
     for (size_t m = 0; m < next.size(); ++m) {
       Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)),
-                        layout.paddedK() / 4);
+                        input.blocks * input.paddedBlockK / 4);
       next[m] = dot(next[m], code, b.load(activations[0], b.add(row, word)));
     }
   }
@@ -219,8 +225,7 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
   std::optional<int64_t> integer = matchInteger(zero);
   SmallVector<Value> init, codeSums, at2;
   for (size_t m = 0; m < sums.size(); ++m) {
-    Value row =
-        b.mul(b.add(firstToken, static_cast<int64_t>(m)), layout.numBlocks());
+    Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)), input.blocks);
     at2.push_back(b.add(row, index));
     Value sum = b.load(activations[2], at2.back());
     // Threads that share a block subtract the zero point once.
@@ -230,11 +235,15 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
     codeSums.push_back(sum);
     init.push_back(integer ? b.mul(sum, b.i32(-*integer)) : b.i32(0));
   }
-  SmallVector<Value> part =
-      forChunks(init, b.add(at, layout.blockParamBytes),
-                [&](Value chunk, Value inBlock, ValueRange carried) {
-                  return chunkInt8(chunk, index, inBlock, rowParams, carried);
-                });
+  int64_t count = input.paddedBlockK / layout.chunkK;
+  Value chunks = b.add(at, layout.blockParamBytes);
+  if (int64_t perBlock = layout.chunksPerBlock() / count; perBlock > 1)
+    chunks =
+        b.add(chunks, b.mul(b.rem(index, perBlock), count * layout.chunkBytes));
+  SmallVector<Value> part = forChunks(
+      init, chunks, count, [&](Value chunk, Value inBlock, ValueRange carried) {
+        return chunkInt8(chunk, index, inBlock, rowParams, carried);
+      });
   auto toF32 = [&](Value v) -> Value {
     return arith::SIToFPOp::create(b, b.getF32Type(), v);
   };
@@ -252,18 +261,19 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
   SmallVector<Value> rowParams = format.emitRowParams(e, b.index(0), rowBlock);
   Value blocks = b.add(rowBlock, layout.rowHeaderBytes);
   SmallVector<Value> sums(tokens, b.f32(0.0));
+  int64_t perBlock = numBlocks() / layout.numBlocks();
   auto body = [&](Value index, ValueRange carried) {
-    Value at = b.add(blocks, b.mul(index, layout.blockBytes()));
+    Value at =
+        b.add(blocks, b.mul(b.div(index, perBlock), layout.blockBytes()));
     return arithmetic == Arithmetic::F32
                ? blockF32(at, index, rowParams, carried)
                : blockInt8(at, index, rowParams, carried);
   };
-  if (layout.numBlocks() == 1)
+  if (numBlocks() == 1)
     sums = body(b.index(0), sums);
   else
-    sums =
-        b.loop(splitsBlocks() ? split : b.index(0), b.index(layout.numBlocks()),
-               splitsBlocks() ? splits : 1, sums, body);
+    sums = b.loop(splitsBlocks() ? split : b.index(0), b.index(numBlocks()),
+                  splitsBlocks() ? splits : 1, sums, body);
   if (Value scale = format.emitRowScale(e, rowParams))
     for (Value &sum : sums)
       sum = b.fmul(sum, b.scalar(scale));

@@ -7,10 +7,10 @@
 
 // CHECK-LABEL: module
 // CHECK-SAME:  kernel = "embedding_4x100_float_f32"}
-// CHECK-SAME:  ["arena", "write", array<i64: {{[0-9]+}}, 0, 256, 0>], ["arena", "write", array<i64: {{[0-9]+}}, 0, 256, 0>], ["arena", "write", array<i64: {{[0-9]+}}, 0, 256, 0>]], grid = array<i32: 2, 0, 1, 0, 1, 0>, kernel = "quantize_100_64_64"}, {barrier, buffers =
+// CHECK-SAME:  ["arena", "write", array<i64: {{[0-9]+}}, 0, 256, 0>], ["arena", "write", array<i64: {{[0-9]+}}, 0, 256, 0>], ["arena", "write", array<i64: {{[0-9]+}}, 0, 256, 0>]], grid = array<i32: 4, 0, 1, 0, 1, 0>, kernel = "quantize_100_32_32_4"}, {barrier, buffers =
 // CHECK-SAME:  kernel = "matmul_32x100_grouped_bits_4_group_64_scale_f16_int8_m1"}, {buffers =
 // CHECK-SAME:  kernel = "matmul_40x100_grouped_bits_4_group_64_scale_f16_int8_m1"}]
-// CHECK:       gpu.func @quantize_100_64_64(
+// CHECK:       gpu.func @quantize_100_32_32_4(
 // CHECK:         math.roundeven
 // CHECK:       gpu.func @matmul_32x100_grouped_bits_4_group_64_scale_f16_int8_m1(
 // CHECK-NOT:     math.exp
