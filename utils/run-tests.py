@@ -23,7 +23,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KINDS = ("docs", "unit", "lit", "python")
 # GoogleTest binaries of minutes, and in how many processes their cases run.
-SHARDS = {"CPUKernelTest": 6, "VulkanKernelTest": 4}
+SHARDS = {"CPUKernelTest": 6, "VulkanKernelTest": 4, "NVPTXKernelTest": 4}
 
 
 class Tally:

@@ -22,9 +22,9 @@ bool CUDADevice::allocate(uint64_t bytes, const std::string &what,
     to = 0;
     check(result, what, error);
     if (result == CUDA_ERROR_OUT_OF_MEMORY)
-      error.message = "device '" + physical.info.name + "': " +
-                      api.describe(result) + " for " + std::to_string(bytes) +
-                      " bytes of " + what;
+      error.message = "device '" + physical.info.name +
+                      "': " + api.describe(result) + " for " +
+                      std::to_string(bytes) + " bytes of " + what;
     return false;
   }
   if (to % QC_DEVICE_ALIGNMENT == 0)
