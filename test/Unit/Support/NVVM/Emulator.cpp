@@ -70,9 +70,10 @@ bool HostEmulator::addSymbols() {
   QC_MATH(exp2)
   QC_MATH(log)
   QC_MATH(log2)
-  QC_MATH(sin) QC_MATH(cos) QC_MATH(tanh) QC_MATH(floor) QC_MATH(ceil)
-      QC_MATH(trunc) QC_MATH(round) QC_MATH(roundeven) QC_MATH(rint)
-          QC_MATH(nearbyint) QC_MATH(sqrt) QC_MATH(fabs)
+  QC_MATH(sin)
+  QC_MATH(cos) QC_MATH(tanh) QC_MATH(floor) QC_MATH(ceil) QC_MATH(trunc)
+      QC_MATH(round) QC_MATH(roundeven) QC_MATH(rint) QC_MATH(nearbyint)
+          QC_MATH(sqrt) QC_MATH(fabs)
 #undef QC_MATH
               add("fmaf", static_cast<float (*)(float, float, float)>(&::fmaf));
   add("fma", static_cast<double (*)(double, double, double)>(&::fma));
@@ -89,9 +90,10 @@ bool HostEmulator::addSymbols() {
   add("__nv_" #name "f", static_cast<float (*)(float)>(&::name##f));
   QC_LIBDEVICE(exp)
   QC_LIBDEVICE(exp2)
-  QC_LIBDEVICE(log) QC_LIBDEVICE(sin) QC_LIBDEVICE(cos) QC_LIBDEVICE(tanh)
-      QC_LIBDEVICE(sqrt) QC_LIBDEVICE(rint) QC_LIBDEVICE(fabs)
-          QC_LIBDEVICE(floor) QC_LIBDEVICE(ceil)
+  QC_LIBDEVICE(log)
+  QC_LIBDEVICE(sin) QC_LIBDEVICE(cos) QC_LIBDEVICE(tanh) QC_LIBDEVICE(sqrt)
+      QC_LIBDEVICE(rint) QC_LIBDEVICE(fabs) QC_LIBDEVICE(floor)
+          QC_LIBDEVICE(ceil)
 #undef QC_LIBDEVICE
               add("__nv_fmaf",
                   static_cast<float (*)(float, float, float)>(&::fmaf));
