@@ -119,6 +119,19 @@ class CudaTest(tools.Scratch):
             print(f"{recipe}: flips {apart.std():.1e}, int8 {rounding.std():.1e}")
             self.assertLessEqual(apart.std(), rounding.std(), recipe)
 
+    def test_int8_cache(self):
+        """As test_vulkan.py: most logits agree with the CPU's to f32 rounding."""
+        ids = self.write_ids([1] + [(37 * i) % 512 for i in range(60)])
+        options = ("--quantize=none", "--kv-cache=i8")
+        plain = self.compile_for_cpu(STORIES, "--quantize=none", "--kv-cache=f32")
+        cpu = self.compile_for_cpu(STORIES, *options)
+        expected = tools.logits(cpu, ids, self.path("out"))
+        apart = np.abs(self.logits(self.compile(STORIES, *options), ids) - expected)
+        rounding = np.abs(expected - tools.logits(plain, ids, self.path("out")))
+        self.assertGreater(np.median(rounding), 1e-3)
+        self.assertLessEqual(np.median(apart), np.median(rounding) / 100)
+        self.assertLessEqual(apart.std(), rounding.std())
+
     def test_positions_beyond_a_block(self):
         """Attention over more positions than threads, prompts in odd chunks."""
         ids = self.write_ids([1] + [(37 * i) % 512 for i in range(299)])

@@ -87,6 +87,28 @@ class VulkanTest(tools.Scratch):
                   f"median of flips {np.median(np.abs(apart)):.1e}")  # fmt: skip
             self.assertLessEqual(apart.std(), rounding.std(), recipe)
 
+    def test_int8_cache(self):
+        """The CPU's codes and scales, but where an element lies on the border of
+        two codes: such flips are rare, so most logits agree to f32 rounding."""
+        ids = self.write_ids([1] + [(37 * i) % 512 for i in range(150)])
+        logits = {}
+        for target in ("cpu", "spirv"):
+            for cache in ("f32", "i8"):
+                executable = self.compile(
+                    STORIES, f"--target={target}", "--quantize=none",
+                    f"--kv-cache={cache}",
+                )  # fmt: skip
+                logits[target, cache] = tools.logits(
+                    executable, ids, self.path("out")
+                )
+        apart = np.abs(logits["spirv", "i8"] - logits["cpu", "i8"])
+        rounding = np.abs(logits["cpu", "i8"] - logits["cpu", "f32"])
+        print(f"int8 cache: {np.median(apart):.1e} apart (median), {apart.max():.1e} "
+              f"at most; int8 changes {np.median(rounding):.1e}")  # fmt: skip
+        self.assertGreater(np.median(rounding), 1e-3)
+        self.assertLessEqual(np.median(apart), np.median(rounding) / 100)
+        self.assertLessEqual(apart.std(), rounding.std())
+
     def test_positions_beyond_a_workgroup(self):
         """Attention over more positions than threads, prompts in odd chunks."""
         ids = self.write_ids([1] + [(37 * i) % 512 for i in range(299)])

@@ -45,6 +45,13 @@ struct CacheAddress {
         b.add(b.mul(b.add(head, cache.type.getHeads()), capacity), position);
     return b.add(b.mul(row, cache.words()), word);
   }
+  /// The word with the scale of an i8 key (row: head) or value (row: heads +
+  /// head).
+  Value scale(Value row, Value position) {
+    int64_t rows = 2 * cache.type.getHeads();
+    Value first = b.mul(capacity, rows * cache.words());
+    return b.add(first, b.add(b.mul(row, capacity), position));
+  }
 };
 
 } // namespace
@@ -58,6 +65,15 @@ static SmallVector<Value> unpack(GPUBuilder &b, const CacheLayout &cache,
                                  Value word) {
   if (cache.perWord() == 1)
     return {b.asF32(word)};
+  if (cache.isInt8()) {
+    SmallVector<Value> elements;
+    for (int64_t q = 0; q < 4; ++q) {
+      Value code = q == 3 ? word : b.shl(word, 24 - 8 * q);
+      code = arith::ShRSIOp::create(b, code, b.i32(24));
+      elements.push_back(arith::SIToFPOp::create(b, b.getF32Type(), code));
+    }
+    return elements;
+  }
   return {emitHalfToF32(b, b.getLoc(), b.land(word, b.i32(0xffff))),
           emitHalfToF32(b, b.getLoc(), b.shr(word, 16))};
 }
@@ -70,8 +86,67 @@ static std::string cacheName(const CacheLayout &cache) {
   return text;
 }
 
+int64_t CacheLayout::appendGroups() const {
+  return isInt8() ? type.getHeads() : elementGroups(type.getHeads() * words());
+}
+
+/// Elements of a head become scale * code, code in [-127, 127]: a workgroup a
+/// head, with the arithmetic of the CPU's kernel.
+static Kernel appendInt8Kernel(KernelContext &ctx, const CacheLayout &cache) {
+  Types t(ctx);
+  return getOrCreateKernel(
+      ctx, "append_" + cacheName(cache), {t.words, t.floats, t.floats, t.words},
+      [&](GPUBuilder &b, ValueRange args) {
+        CacheAddress address{b, cache, stateIndex(b, args[0], 2)};
+        int64_t headDim = cache.type.getHeadDim(),
+                heads = cache.type.getHeads();
+        Value scratch = b.shared(b.threads);
+        Value head = b.groupX(), token = b.groupY(), thread = b.thread();
+        Value position = b.add(stateIndex(b, args[0], 0), token);
+        Value row = b.add(b.mul(token, heads * headDim), b.mul(head, headDim));
+        for (int64_t part = 0; part < 2; ++part) {
+          Value from = args[1 + part];
+          Value top =
+              b.loop(thread, b.index(headDim), b.threads, b.f32(0.0),
+                     [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                       return {b.fmax(
+                           math::AbsFOp::create(b, b.load(from, b.add(row, i))),
+                           carried[0])};
+                     })[0];
+          top = b.reduceMax(top, scratch);
+          Value scale = b.fdiv(top, b.f32(127.0));
+          // The smallest normal number keeps the inverse finite.
+          Value inverse = b.fdiv(b.f32(1.0), b.fmax(scale, b.f32(0x1p-126)));
+          b.loop(thread, b.index(cache.words()), b.threads, [&](Value w) {
+            Value word;
+            for (int64_t q = 0; q < 4; ++q) {
+              Value v = b.load(from, b.add(row, b.add(b.mul(w, 4), q)));
+              v = math::RoundEvenOp::create(b, b.fmul(v, inverse));
+              v = b.fmax(
+                  b.f32(-127.0),
+                  b.select(arith::CmpFOp::create(b, arith::CmpFPredicate::OLT,
+                                                 v, b.f32(127.0)),
+                           v, b.f32(127.0)));
+              Value code = b.land(arith::FPToSIOp::create(b, b.getI32Type(), v),
+                                  b.i32(255));
+              word = q ? b.lor(word, b.shl(code, 8 * q)) : code;
+            }
+            b.store(word, args[3],
+                    part ? address.value(head, position, w)
+                         : address.key(head, position, w));
+          });
+          b.ifThen(b.less(thread, 1), [&] {
+            b.store(b.asWord(scale), args[3],
+                    address.scale(b.add(head, part * heads), position));
+          });
+        }
+      });
+}
+
 Kernel mlir::qc::gpu::appendKernel(KernelContext &ctx,
                                    const CacheLayout &cache) {
+  if (cache.isInt8())
+    return appendInt8Kernel(ctx, cache);
   Types t(ctx);
   return getOrCreateKernel(
       ctx, "append_" + cacheName(cache), {t.words, t.floats, t.floats, t.words},
@@ -162,11 +237,21 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
                     }
                     return {total};
                   })[0];
+              if (cache.isInt8())
+                score = b.fmul(
+                    score, b.asF32(b.load(args[2], address.scale(own, read))));
               score = b.select(valid, score, b.f32(-1e30));
               Value top = b.fmax(carried[0], b.reduceMax(score, scratch));
               Value factor = b.exp(b.fsub(carried[0], top));
               Value e = b.select(valid, b.exp(b.fsub(score, top)), b.f32(0.0));
-              b.store(e, probs, thread);
+              Value weight = e;
+              if (cache.isInt8())
+                weight = b.fmul(
+                    e, b.asF32(b.load(
+                           args[2],
+                           address.scale(b.add(own, cache.type.getHeads()),
+                                         read))));
+              b.store(weight, probs, thread);
               Value sum = b.fma(carried[1], factor, b.reduceSum(e, scratch));
               SmallVector<Value> next = {top, sum};
               Value count = b.min(b.sub(end, first), b.index(b.threads));

@@ -46,20 +46,29 @@ Value emitActivation(GPUBuilder &b, GateKind kind, Value x);
 //===-- Attention (AttentionKernels.cpp) ----------------------------------===//
 
 /// One layer of the KV cache: keys in tiles [head][capacity / 32][word][32],
-/// values [head][capacity][word]; a word holds one f32 or two f16 of
+/// values [head][capacity][word]; a word holds one f32, two f16 or four i8 of
 /// consecutive dimensions, so that neighbouring threads (positions in the first
-/// half of attention, dimensions in the second) read neighbouring words.
+/// half of attention, dimensions in the second) read neighbouring words. Behind
+/// i8 elements: their scales in f32, of keys [head][capacity], of values
+/// [head][capacity].
 struct CacheLayout {
   lm::KVCacheType type;
   static constexpr int64_t tile = 32;
 
-  int64_t perWord() const { return type.getElementType().isF32() ? 1 : 2; }
+  bool isInt8() const { return type.getElementType().isInteger(8); }
+  int64_t perWord() const {
+    return 32 / type.getElementType().getIntOrFloatBitWidth();
+  }
   int64_t words() const { return type.getHeadDim() / perWord(); }
   /// Bytes of one layer a position, keys and values.
-  int64_t bytesPerPosition() const { return 2 * type.getHeads() * words() * 4; }
+  int64_t bytesPerPosition() const {
+    return 2 * type.getHeads() * (words() + isInt8()) * 4;
+  }
+  /// Workgroups of appendKernel() a token: of i8, one a head.
+  int64_t appendGroups() const;
 };
 
-/// state, key, value, cache; (elementGroups(heads * words), tokens)
+/// state, key, value, cache; (appendGroups(), tokens)
 Kernel appendKernel(KernelContext &ctx, const CacheLayout &cache);
 /// state, query, cache, out; (heads, tokens)
 Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,

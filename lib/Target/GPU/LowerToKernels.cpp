@@ -229,17 +229,16 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
 LogicalResult StepLowering::lower(lm::AttentionOp op, Map &map) {
   CacheLayout cache{op.getCache().getType()};
   Type element = cache.type.getElementType();
-  if (!element.isF16() && !element.isF32())
+  if (!element.isF16() && !element.isF32() && !cache.isInt8())
     return op.emitOpError() << "has no GPU kernel for a KV cache of " << element
-                            << ", expected f16 or f32";
+                            << ", expected f32, f16 or i8";
   if (cache.type.getHeadDim() % cache.perWord() != 0)
     return op.emitOpError() << "heads of " << cache.type.getHeadDim()
                             << " elements do not fill words of the KV cache";
   Place query = map[op.getQuery()];
   MemoryRegion layer = map[op.getCache()].region;
   int64_t headDim = cache.type.getHeadDim();
-  launch(appendKernel(ctx, cache),
-         elementGroups(cache.type.getHeads() * cache.words()), rows(query),
+  launch(appendKernel(ctx, cache), cache.appendGroups(), rows(query),
          {state(), map[op.getKey()].region, map[op.getValue()].region, layer});
   int64_t heads = columnsOf(op.getResult()) / headDim;
   std::optional<int64_t> window;

@@ -1,4 +1,5 @@
 // RUN: qc-opt %s --qc-lower-to-gpu-kernels=max-tokens=16 | FileCheck %s
+// RUN: sed 's/xf16>/xi8>/g' %s | qc-opt --qc-lower-to-gpu-kernels=max-tokens=16 | FileCheck %s --check-prefix=I8
 
 // The layer is called twice: its dispatches are unrolled, its kernels exist
 // once. The cache's second layer begins 32 bytes a position behind the first.
@@ -21,6 +22,16 @@
 // CHECK-SAME:  table_bytes_per_position = 16 : i64, tests = [{format = "float<f32>"
 // CHECK:       gpu.func @attention_1_1x8f16_window4
 // CHECK-NOT:   gpu.func @attention_
+
+// A cache of i8: two rows of 8 bytes and a scale each, a position and layer; a
+// workgroup appends a head.
+// I8-LABEL: module
+// I8-SAME:  kv_bytes_per_position = 48 : i64
+// I8-SAME:  ["kv", "write", array<i64: 0, 0, 0, 24>]], grid = array<i32: 1, 0, 1, 0, 1, 0>, kernel = "append_1x8i8"}
+// I8:       gpu.func @append_1x8i8
+// I8:         gpu.barrier
+// I8:         math.roundeven
+// I8:       gpu.func @attention_1_1x8i8_window4
 
 !e = !qc.weight<4x8, #qc.float<f32>, packed<32>>
 !n = !qc.weight<8, #qc.float<f32>>

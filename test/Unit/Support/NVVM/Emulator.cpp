@@ -52,7 +52,8 @@ static std::string inOneLine(std::string text) {
   return text;
 }
 
-/// What code generation may call, whatever the process has linked.
+/// What code may call, whatever the process has linked: libm and the functions
+/// of libdevice (__nv_...) that upstream's lowering of the math dialect calls.
 bool HostEmulator::addSymbols() {
   orc::SymbolMap symbols;
   auto add = [&](const char *name, auto *function) {
@@ -64,18 +65,27 @@ bool HostEmulator::addSymbols() {
   symbols[jit->mangleAndIntern("qc_registers")] = {
       orc::ExecutorAddr::fromPtr(&registers), JITSymbolFlags::Exported};
 #define QC_MATH(name)                                                          \
-  add(#name "f", static_cast<float (*)(float)>(&::name##f));                   \
-  add(#name, static_cast<double (*)(double)>(&::name));
-  QC_MATH(exp)
-  QC_MATH(exp2)
-  QC_MATH(log)
-  QC_MATH(log2)
-  QC_MATH(sin)
-  QC_MATH(cos) QC_MATH(tanh) QC_MATH(floor) QC_MATH(ceil) QC_MATH(trunc)
-      QC_MATH(round) QC_MATH(roundeven) QC_MATH(rint) QC_MATH(nearbyint)
-          QC_MATH(sqrt) QC_MATH(fabs)
+  (add(#name "f", static_cast<float (*)(float)>(&::name##f)),                  \
+   add("__nv_" #name "f", static_cast<float (*)(float)>(&::name##f)),          \
+   add(#name, static_cast<double (*)(double)>(&::name)))
+  QC_MATH(exp);
+  QC_MATH(exp2);
+  QC_MATH(log);
+  QC_MATH(log2);
+  QC_MATH(sin);
+  QC_MATH(cos);
+  QC_MATH(tanh);
+  QC_MATH(floor);
+  QC_MATH(ceil);
+  QC_MATH(trunc);
+  QC_MATH(round);
+  QC_MATH(roundeven);
+  QC_MATH(rint);
+  QC_MATH(nearbyint);
+  QC_MATH(sqrt);
+  QC_MATH(fabs);
 #undef QC_MATH
-              add("fmaf", static_cast<float (*)(float, float, float)>(&::fmaf));
+  add("fmaf", static_cast<float (*)(float, float, float)>(&::fmaf));
   add("fma", static_cast<double (*)(double, double, double)>(&::fma));
   add("fmodf", static_cast<float (*)(float, float)>(&::fmodf));
   add("powf", static_cast<float (*)(float, float)>(&::powf));
@@ -85,18 +95,7 @@ bool HostEmulator::addSymbols() {
   add("memset", static_cast<void *(*)(void *, int, size_t)>(&memset));
   add("memmove",
       static_cast<void *(*)(void *, const void *, size_t)>(&memmove));
-  // Of libdevice, which upstream's lowering of the math dialect calls.
-#define QC_LIBDEVICE(name)                                                     \
-  add("__nv_" #name "f", static_cast<float (*)(float)>(&::name##f));
-  QC_LIBDEVICE(exp)
-  QC_LIBDEVICE(exp2)
-  QC_LIBDEVICE(log)
-  QC_LIBDEVICE(sin) QC_LIBDEVICE(cos) QC_LIBDEVICE(tanh) QC_LIBDEVICE(sqrt)
-      QC_LIBDEVICE(rint) QC_LIBDEVICE(fabs) QC_LIBDEVICE(floor)
-          QC_LIBDEVICE(ceil)
-#undef QC_LIBDEVICE
-              add("__nv_fmaf",
-                  static_cast<float (*)(float, float, float)>(&::fmaf));
+  add("__nv_fmaf", static_cast<float (*)(float, float, float)>(&::fmaf));
   add("__nv_powf", static_cast<float (*)(float, float)>(&::powf));
   add("__nv_rsqrtf", +[](float value) { return 1 / std::sqrt(value); });
   // Of compiler-rt, for CPUs without conversions of f16 and bf16.

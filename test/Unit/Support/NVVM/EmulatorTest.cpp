@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <random>
 
@@ -38,6 +39,9 @@ declare i32 @llvm.nvvm.idp4a.u.s(i32, i32, i32)
 declare i32 @llvm.nvvm.prmt(i32, i32, i32)
 declare float @llvm.nvvm.ex2.approx.ftz.f32(float)
 declare float @llvm.nvvm.rsqrt.approx.f(float)
+declare i32 @llvm.nvvm.f2i.rn(float)
+declare i32 @llvm.nvvm.f2i.rz(float)
+declare float @llvm.nvvm.div.approx.f(float, float)
 declare void @llvm.nvvm.cp.async.ca.shared.global.16(ptr addrspace(3), ptr addrspace(1))
 declare void @llvm.nvvm.cp.async.commit.group()
 declare void @llvm.nvvm.cp.async.wait.group(i32)
@@ -323,6 +327,40 @@ define ptx_kernel void @k(ptr addrspace(1) %io) {
   EXPECT_EQ(io.bytes, 0xff03807fu);
   EXPECT_EQ(io.power, 0.125f);
   EXPECT_EQ(io.root, 0.25f);
+}
+
+TEST_F(EmulatorTest, Conversions) {
+  float in[] = {2.5f, 3.5f, -1.75f, 3e9f, NAN, -7.0f};
+  int32_t out[18];
+  ASSERT_EQ(run(R"(
+define ptx_kernel void @k(ptr addrspace(1) %in, ptr addrspace(1) %out) {
+  %t = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
+  %pi = getelementptr float, ptr addrspace(1) %in, i32 %t
+  %x = load float, ptr addrspace(1) %pi
+  %n = call i32 @llvm.nvvm.f2i.rn(float %x)
+  %z = call i32 @llvm.nvvm.f2i.rz(float %x)
+  %q = call float @llvm.nvvm.div.approx.f(float %x, float 2.0)
+  %b = bitcast float %q to i32
+  %at = mul i32 %t, 3
+  %p0 = getelementptr i32, ptr addrspace(1) %out, i32 %at
+  %p1 = getelementptr i32, ptr addrspace(1) %p0, i32 1
+  %p2 = getelementptr i32, ptr addrspace(1) %p0, i32 2
+  store i32 %n, ptr addrspace(1) %p0
+  store i32 %z, ptr addrspace(1) %p1
+  store i32 %b, ptr addrspace(1) %p2
+  ret void
+})",
+                {{1, 1, 1}, {6, 1, 1}}, {in, out}),
+            "");
+  const int32_t nearest[] = {2, 4, -2, 0x7fffffff, 0, -7},
+                towardsZero[] = {2, 3, -1, 0x7fffffff, 0, -7};
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(out[3 * i], nearest[i]);
+    EXPECT_EQ(out[3 * i + 1], towardsZero[i]);
+    if (i != 4) {
+      EXPECT_EQ(std::bit_cast<float>(out[3 * i + 2]), in[i] / 2);
+    }
+  }
 }
 
 /// A copy of 16 bytes that is waited for, or only all but one group is.

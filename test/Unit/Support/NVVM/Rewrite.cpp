@@ -190,6 +190,21 @@ Value *Rewriter::expand(IRBuilder<> &builder, CallInst &call, StringRef name) {
     return builder.CreateFDiv(one(), unary(llvm::Intrinsic::sqrt));
   if (name.starts_with("rcp.approx") || name.starts_with("rcp.rn"))
     return builder.CreateFDiv(one(), argument(0));
+  if (name.starts_with("div.approx") || name.starts_with("div.full") ||
+      name.starts_with("div.rn"))
+    return builder.CreateFDiv(argument(0), argument(1));
+  // Conversions saturate, NaN becomes 0.
+  if (name == "f2i.rn" || name == "f2i.rn.ftz")
+    return builder.CreateIntrinsic(
+        llvm::Intrinsic::fptosi_sat, {call.getType(), argument(0)->getType()},
+        {builder.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven,
+                                      argument(0))});
+  if (name == "f2i.rz" || name == "f2i.rz.ftz")
+    return builder.CreateIntrinsic(llvm::Intrinsic::fptosi_sat,
+                                   {call.getType(), argument(0)->getType()},
+                                   {argument(0)});
+  if (name == "i2f.rn")
+    return builder.CreateSIToFP(argument(0), call.getType());
   if (name.starts_with("sqrt.approx") || name.starts_with("sqrt.rn") ||
       name == "sqrt.f")
     return unary(llvm::Intrinsic::sqrt);
