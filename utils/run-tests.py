@@ -13,6 +13,7 @@ Standard library only: it must run before .venv exists.
 
 import argparse
 import concurrent.futures
+import glob
 import json
 import os
 import subprocess
@@ -256,6 +257,9 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
+    # ptxas of the package nvidia-cuda-nvcc.
+    tools = os.path.join(ROOT, ".venv/lib/python*/site-packages/nvidia/cu*/bin")
+    os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *glob.glob(tools)])
 
     runners = {"docs": docs_test, "unit": unit_tests, "lit": lit_tests, "python": python_tests}
     tallies = []

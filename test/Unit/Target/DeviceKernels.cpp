@@ -54,6 +54,7 @@ std::unique_ptr<TestModel> TestModel::create(const DeviceTarget &target,
   registry.insert<mlir::qc::QCDialect, lm::LMDialect, func::FuncDialect,
                   arith::ArithDialect>();
   func::registerAllExtensions(registry);
+  target.addExtensions(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   context.loadAllAvailableDialects();
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {

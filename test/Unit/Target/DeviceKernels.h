@@ -30,6 +30,9 @@ struct DeviceTarget {
   uint32_t codeKind = 0, arch = 0;
   /// QC_FEATURE_* that the code needs.
   std::function<uint32_t(Arithmetic)> features = [](Arithmetic) { return 0u; };
+  /// What the passes need beside the dialects.
+  std::function<void(mlir::DialectRegistry &)> addExtensions =
+      [](mlir::DialectRegistry &) {};
   std::function<void(mlir::PassManager &, Arithmetic, int64_t maxTokens)>
       addPasses;
   std::function<llvm::Expected<std::string>(mlir::ModuleOp)> serialize;
