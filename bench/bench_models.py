@@ -106,6 +106,9 @@ def better(rows, key, row):
 
 def run_row(args, pairs, name, threads, results):
     """All engines in turns at one row of one format."""
+    workload = next((w for w in WORKLOADS if w.name == name), None)
+    if workload:
+        pairs = [pair for pair in pairs if workload.cache in pair[0].caches]
     for _ in range(args.rounds):
         for engine, key in pairs:
             rows = results.setdefault((engine.name, key, threads), {})
@@ -119,7 +122,6 @@ def run_row(args, pairs, name, threads, results):
                         "command": done.command,
                     }
                 else:
-                    (workload,) = [w for w in WORKLOADS if w.name == name]
                     row = engine.run(key, threads, [workload])[name]
             better(rows, name, row)
     for engine, key in pairs:

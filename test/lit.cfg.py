@@ -28,6 +28,10 @@ config.environment["PATH"] = os.pathsep.join(
 for name in ("HOME", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+# What --tune remembered on this machine must not change a test.
+config.environment["XDG_CACHE_HOME"] = os.path.join(
+    config.qc_binary_dir, "lit", "no-cache"
+)
 
 shared = os.environ.get(
     "QC_SHARED_DATA", os.path.join(config.qc_source_dir, "..", "shared", "data")
@@ -48,6 +52,8 @@ if os.path.isdir(os.path.join(shared, "golden")):
     config.available_features.add("shared-data")
 if os.geteuid() == 0:
     config.available_features.add("root")
+if shutil.which("ptxas") or os.path.exists("/usr/local/cuda/bin/ptxas"):
+    config.available_features.add("ptxas")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
 

@@ -34,6 +34,8 @@ constexpr int64_t rotation = int64_t(320) << 20;
 void registerPeaks();
 void registerMatmuls();
 void registerSteps();
+/// Nothing where CMake did not find oneDNN.
+void registerOneDNN();
 
 } // namespace qc::bench
 

@@ -7,9 +7,10 @@
 // gemm/*      4, 16, 128 tokens: `share` of the int8 peak, measured just before
 // twin/*      hand-written twins of both, and what they are compared with
 // attention/*, rms_norm/*
+// onednn/*    the same shape by oneDNN, where CMake found it
 //
-// The generated kernels are those of test/Unit/Target/KernelJIT.h, which the
-// tests check.
+// The generated kernels are those of include/qc/Target/CPU/Tuning/KernelJIT.h,
+// which the tests check.
 //
 //===----------------------------------------------------------------------===//
 #include "Bench.h"
@@ -24,6 +25,9 @@ int main(int argc, char **argv) {
   qc::bench::registerPeaks();
   qc::bench::registerMatmuls();
   qc::bench::registerSteps();
+#ifdef QC_BENCH_ONEDNN
+  qc::bench::registerOneDNN();
+#endif
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -1,8 +1,9 @@
 //===- Matmul.cpp - Generated products and their twins --------------------===//
 #include "Bench.h"
-#include "KernelJIT.h"
 #include "Twins.h"
 #include "qc/Format/Format.h"
+#include "qc/Target/CPU/Tuning/KernelJIT.h"
+#include "qc/Target/CPU/Tuning/Measure.h"
 
 #include <benchmark/benchmark.h>
 #include <chrono>
@@ -13,7 +14,7 @@
 #include <random>
 
 using namespace qc;
-using qc::test::KernelJIT;
+using mlir::qc::cpu::KernelJIT;
 
 namespace {
 
@@ -29,9 +30,13 @@ const FormatCase formats[] = {
      "grouped<bits = 4, group = 128, scale = f16, zero = int>", true},
     {"int3_g64", "grouped<bits = 3, group = 64, scale = f16>", true},
     {"int2_g64", "grouped<bits = 2, group = 64, scale = f16>", true},
+    {"int1_g128", "grouped<bits = 1, group = 128, scale = f16>", true},
     {"nf4_dq", "lut<nf4, group = 64, scale = f32, double_quant = 256>", true},
     {"codebook_2x8",
      "codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>",
+     true},
+    {"codebook_1x16",
+     "codebook<books = 1, bits = 16, vector = 8, scale = f16, entry = f16>",
      true},
 };
 
@@ -47,31 +52,6 @@ struct Weight {
 };
 
 } // namespace
-
-/// Components whose numbers are moderate: positive small parameters, any codes.
-static std::vector<Tensor> randomComponents(const Format &format) {
-  std::mt19937 rng(1);
-  std::uniform_real_distribution<float> uniform(0.001f, 0.02f);
-  std::vector<Tensor> result;
-  for (const TensorSpec &spec : format.components(n, k)) {
-    Tensor tensor(spec);
-    for (int64_t i = 0; i < spec.numElements(); ++i) {
-      uint8_t *at = tensor.bytes.data() + i * byteWidth(spec.type);
-      float value = uniform(rng);
-      uint16_t half = floatToHalf(value);
-      if (spec.type == DType::F32)
-        std::memcpy(at, &value, 4);
-      else if (spec.type == DType::F16)
-        std::memcpy(at, &half, 2);
-      else if (spec.name == "zeros")
-        *at = static_cast<uint8_t>(rng() % 16);
-      else
-        *at = static_cast<uint8_t>(rng());
-    }
-    result.push_back(std::move(tensor));
-  }
-  return result;
-}
 
 /// Packed weights, more than all caches hold.
 static const Weight &weightOf(const std::string &spelling, int64_t rows) {
@@ -95,7 +75,7 @@ static const Weight &weightOf(const std::string &spelling, int64_t rows) {
   // Hand-written code may prefetch past the end.
   weight.blob = bench::allocate(weight.stride * weight.copies + 8192);
   HostWeight host;
-  host.components = randomComponents(*format);
+  host.components = mlir::qc::cpu::randomComponents(*format, n, k);
   std::memset(weight.blob.get(), 0, static_cast<size_t>(weight.stride));
   format->pack(host.views(), weight.layout, weight.blob.get());
   for (int64_t i = 1; i < weight.copies; ++i)
@@ -181,11 +161,6 @@ static void setYardstick(int64_t m, int64_t threads) {
              : bench::int8Rate(0.05) * static_cast<double>(threads);
 }
 
-static int64_t jitScratch(const KernelJIT &kernel, int64_t m) {
-  return kernel.scratchBytes * (m + KernelJIT::maxTokens) /
-         KernelJIT::maxTokens;
-}
-
 static void useGenerated(const std::string &spelling, bool int8,
                          const std::string &cpu, int64_t m, int64_t threads) {
   current = Run();
@@ -195,7 +170,7 @@ static void useGenerated(const std::string &spelling, bool int8,
     return;
   current.error.clear();
   current.weight = &weightOf(spelling, kernel->rows);
-  current.scratchBytes = jitScratch(*kernel, m);
+  current.scratchBytes = kernel->scratchFor(m);
   current.product = [kernel](const uint8_t *weight, Operands &o, int64_t m) {
     kernel->matmul(weight, o.x.data(), m, o.y.data(), o.scratch.data());
   };
@@ -240,7 +215,7 @@ static void runTwin(benchmark::State &state, Twin twin) {
     return;
   }
   int64_t m = twin.m;
-  Operands a(m, jitScratch(*kernel, m));
+  Operands a(m, kernel->scratchFor(m));
   Operands b(m, bench::Activations::scratchBytes(layout, m));
   auto generated = [&](const uint8_t *w) {
     kernel->matmul(w, a.x.data(), m, a.y.data(), a.scratch.data());

@@ -5,9 +5,8 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "qc/Dialect/LM/IR/LMDialect.h"
-#include "qc/Target/CPU/Emit.h"
 #include "qc/Target/CPU/Passes.h"
-#include "llvm/ExecutionEngine/Orc/ThreadSafeModule.h"
+#include "qc/Target/CPU/Tuning/KernelJIT.h"
 
 using namespace mlir;
 using ::qc::bench::StepJIT;
@@ -57,34 +56,10 @@ std::unique_ptr<StepJIT> StepJIT::create(std::string source, int64_t maxTokens,
   auto result = std::make_unique<StepJIT>();
   if (auto bytes = (*module)->getAttrOfType<IntegerAttr>("qc.arena_bytes"))
     result->arenaBytes = bytes.getInt();
-  auto context = std::make_unique<llvm::LLVMContext>();
-  auto code = cpu::translateModel(*module, *target, *context);
-  if (!code)
-    return fail(code.takeError());
-  auto machine = target->createTargetMachine();
-  (*code)->setTargetTriple(machine->getTargetTriple());
-  (*code)->setDataLayout(machine->createDataLayout());
-  cpu::optimize(**code, *machine);
-  llvm::orc::JITTargetMachineBuilder builder((*code)->getTargetTriple());
-  builder.setCPU(target->llvmName);
-  builder.addFeatures({target->features});
-  auto jit = llvm::orc::LLJITBuilder()
-                 .setJITTargetMachineBuilder(std::move(builder))
-                 .create();
+  auto jit = cpu::createJIT(*module, *target);
   if (!jit)
     return fail(jit.takeError());
   result->jit = std::move(*jit);
-  // One thread: nobody waits.
-  auto barrier = llvm::orc::ExecutorSymbolDef(
-      llvm::orc::ExecutorAddr::fromPtr(+[](void *) {}),
-      llvm::JITSymbolFlags::Exported);
-  if (llvm::Error e =
-          result->jit->getMainJITDylib().define(llvm::orc::absoluteSymbols(
-              {{result->jit->mangleAndIntern("qc_barrier"), barrier}})))
-    return fail(std::move(e));
-  if (llvm::Error e = result->jit->addIRModule(
-          llvm::orc::ThreadSafeModule(std::move(*code), std::move(context))))
-    return fail(std::move(e));
   auto step = result->jit->lookup("qc_step_prefill");
   if (!step)
     return fail(step.takeError());

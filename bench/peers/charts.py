@@ -79,7 +79,7 @@ def roofline(record, threads, path):
     figure, panel = plt.subplots(figsize=(8, 5))
     xs = [0.5, top / stream, 4000]
     panel.plot(xs, [min(top, x * stream) / 1e9 for x in xs], color="black", lw=1)
-    markers = dict(zip(dict.fromkeys(f for _, f in models), "osD^vP"))
+    markers = dict(zip(dict.fromkeys(f for _, f in models), "osD^vPX*<>hdp8" * 2))
     for result in record["results"]:
         if result["threads"] != threads:
             continue

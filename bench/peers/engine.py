@@ -13,19 +13,23 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 @dataclasses.dataclass(frozen=True)
 class Workload:
     """`tokens` decoded one by one, or evaluated in one call ("prefill"), with
-    `context` tokens in the cache before. `repeat` times, the best counts."""
+    `context` tokens in a cache of `cache` elements before. `repeat` times, the
+    best counts."""
 
     name: str
     kind: str
     tokens: int
     context: int = 0
     repeat: int = 2
+    cache: str = "f16"
 
 
 # Short calls are repeated more often: a stray interrupt is a large part of one.
 WORKLOADS = [
     Workload("decode", "decode", 64),
     Workload("decode at context 2048", "decode", 32, context=2016, repeat=1),
+    Workload("decode at context 2048 (int8 cache)", "decode", 32, context=2016,
+             repeat=1, cache="i8"),  # fmt: skip
     Workload("batch 4", "prefill", 4, repeat=8),
     Workload("batch 8", "prefill", 8, repeat=8),
     Workload("batch 16", "prefill", 16, repeat=8),
@@ -41,6 +45,18 @@ FORMATS = {
         "openvino": "int4",
         "onnxruntime": "int4",
     },
+    "int4 g64": {
+        "qc": "--quantize=int4_sym --group-size=64",
+        "llama.cpp": "Q4_0",
+        "openvino": "int4 --group-size 64",
+        "onnxruntime": "int4 --group-size 64",
+    },
+    "int4 g32": {
+        "qc": "--quantize=int4_sym --group-size=32",
+        "llama.cpp": "Q4_0",
+        "openvino": "int4 --group-size 32",
+        "onnxruntime": "int4 --group-size 32",
+    },
     "int8": {
         "qc": "--quantize=int8",
         "llama.cpp": "Q8_0",
@@ -53,6 +69,12 @@ FORMATS = {
         "llama.cpp": "Q3_K_S",
     },
     "2 bits": {"qc": "qc-quantize-rtn{bits=2 group-size=64}", "llama.cpp": "Q2_K"},
+    # Two bits hold ternary weights, too.
+    "2 bits g256": {
+        "qc": "qc-quantize-rtn{bits=2 group-size=256}",
+        "llama.cpp": "TQ2_0",
+    },
+    "1 bit": {"qc": "qc-quantize-rtn{bits=1 group-size=128}", "llama.cpp": "Q1_0"},
     # Random weights have no structure to find: one iteration is as good as any.
     "codebooks 2x8": {
         "qc": "qc-quantize-aqlm{books=2 bits=8 vector=8 iterations=1 passes=1}",
@@ -108,6 +130,7 @@ class Engine:
     each tells how long that took."""
 
     name = ""
+    caches = ("f16",)  # elements of the KV cache that it is measured with
 
     def __init__(self, args):
         """Raises Absent."""

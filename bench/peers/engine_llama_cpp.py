@@ -10,6 +10,7 @@ from gguf_shape import read_gguf_shape
 
 class LlamaCpp(Engine):
     name = "llama.cpp"
+    caches = ("f16", "i8")
 
     def __init__(self, args):
         super().__init__(args)
@@ -65,6 +66,8 @@ class LlamaCpp(Engine):
             rows, command = self.bench(
                 key, threads, [w.tokens] if prefill else [],
                 0 if prefill else w.tokens, w.context, w.repeat,
+                () if not w.context else ("-fa", "on") if w.cache == "f16"
+                else ("-fa", "on", "-ctk", "q8_0", "-ctv", "q8_0"),
             )  # fmt: skip
             (row,) = rows
             field = "n_prompt" if prefill else "n_gen"

@@ -28,7 +28,8 @@ class PythonEngine(Engine):
 
     def prepare_commands(self, key):
         yield self.script(
-            self.converter, self.model, self.path(key), "--format", self.spelling(key)
+            self.converter, self.model, self.path(key), "--format",
+            *self.spelling(key).split(),
         )
 
     def describe(self, key):

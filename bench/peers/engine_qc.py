@@ -12,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 
 class QC(Engine):
     name = "qc"
+    caches = ("f16", "i8")
 
     def __init__(self, args):
         super().__init__(args)
@@ -43,14 +44,14 @@ class QC(Engine):
                "-o", quantized]  # fmt: skip
         yield [self.tool("qc-compile"), quantized, "-o", out]
 
-    def library(self, key):
+    def library(self, key, cache):
         """Shared object of the same model: --bench starts from empty caches, the
         C interface from any position."""
-        path = self.path(key) + ".so"
+        path = self.path(key) + ("" if cache == "f16" else "-" + cache) + ".so"
         if not os.path.exists(path):
             command = list(self.prepare_commands(key))[-1]
             command[command.index("-o") + 1] = path
-            run_process([*command, "--emit=shared"], cwd=self.folder)
+            run_process([*command, "--emit=shared", f"--kv-cache={cache}"], cwd=self.folder)
         return path
 
     def describe(self, key):
@@ -80,7 +81,7 @@ class QC(Engine):
         for w in workloads:
             if w.context:
                 command = [sys.executable, os.path.join(HERE, "worker_qc.py"),
-                           self.library(key), str(threads),
+                           self.library(key, w.cache), str(threads),
                            json.dumps(vars(w))]  # fmt: skip
                 done = run_process(command)
                 results[w.name] = {**done.json(), "command": done.command}

@@ -2,6 +2,7 @@
 #include "qc/Pipelines/Compile.h"
 
 #include "Metadata.h"
+#include "Tune.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -14,11 +15,17 @@
 #include "qc/Runtime/Artefact/Payload.h"
 #include "qc/Target/CPU/Emit.h"
 #include "qc/Target/CPU/Passes.h"
+#include "qc/Target/GPU/DeviceTable.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/NVPTX/PTX.h"
+#include "qc/Target/NVPTX/Passes.h"
+#include "qc/Target/SPIRV/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/ToolOutputFile.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -26,8 +33,12 @@ namespace fs = llvm::sys::fs;
 
 namespace {
 
-constexpr StringRef phases[] = {"import", "quantize", "fuse",
-                                "pack",   "kernels",  "llvm"};
+constexpr StringRef cpuPhases[] = {"import", "quantize", "fuse",
+                                   "pack",   "kernels",  "llvm"};
+constexpr StringRef spirvPhases[] = {"import", "quantize", "fuse",
+                                     "pack",   "kernels",  "spirv"};
+constexpr StringRef nvptxPhases[] = {"import", "quantize", "fuse",
+                                     "pack",   "kernels",  "nvvm"};
 
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
@@ -69,6 +80,11 @@ private:
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error lower(const cpu::CPU &cpu);
+  llvm::Error lowerForSPIRV();
+  llvm::Error lowerForNVPTX();
+  llvm::Error addCubins(const llvm::Module &kernels);
+  llvm::Error addIntegerDotKernels();
+  llvm::Error addSPIRV(ModuleOp lowered, uint32_t features);
   llvm::Expected<std::unique_ptr<llvm::Module>>
   translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext);
   llvm::Error emitMachineCode(llvm::Module &code, const std::string &metadata);
@@ -77,10 +93,13 @@ private:
 
   MLIRContext &context;
   const CompileOptions &options;
-  std::vector<cpu::CPU> cpus; ///< best first
+  std::vector<cpu::CPU> cpus;     ///< best first
+  std::vector<unsigned> gpuArchs; ///< ascending
+  SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   std::string recipe;
+  std::string tuning; ///< of the kernels, see chooseTuning()
   unsigned dumped = 0;
   bool done = false;
 };
@@ -183,11 +202,32 @@ llvm::Error Compiler::run() {
   if (!resolved)
     return resolved.takeError();
   cpus = std::move(*resolved);
+  if (!options.gpuArch.empty()) {
+    auto archs = mlir::qc::nvptx::parseArchs(options.gpuArch);
+    if (!archs)
+      return llvm::createStringError("--gpu-arch: " +
+                                     llvm::toString(archs.takeError()));
+    gpuArchs = std::move(*archs);
+    if (options.emit == Emit::Cubin && gpuArchs.size() > 1)
+      return llvm::createStringError(
+          "--emit=cubin writes one file: expected one --gpu-arch");
+  }
+  // The host's part of a GPU's model is the runtime, for any CPU.
+  bool onGPU = options.target != "cpu";
+  if (onGPU) {
+    cpus.resize(1);
+    cpus.front().name = "any";
+    cpus.front().required.clear();
+  }
+  ArrayRef<StringRef> phases = cpuPhases;
+  if (onGPU)
+    phases = options.target == "spirv" ? ArrayRef<StringRef>(spirvPhases)
+                                       : ArrayRef<StringRef>(nvptxPhases);
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
                                    "', expected one of " +
-                                   llvm::join(llvm::ArrayRef(phases), ", "));
+                                   llvm::join(phases, ", "));
   if (cpus.size() > 1 && (stopsAfter("kernels") || stopsAfter("llvm") ||
                           options.emit == Emit::MLIR))
     return llvm::createStringError("IR of kernels is for one CPU: expected "
@@ -266,9 +306,12 @@ llvm::Error Compiler::run() {
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
         PackWeightsPassOptions pack;
         // Of the widest vectors: narrower ones take a block in pieces.
-        pack.rows = 0;
+        pack.rows = onGPU ? mlir::qc::gpu::packedRows : 0;
         for (const cpu::CPU &cpu : cpus)
-          pack.rows = std::max<int64_t>(pack.rows, cpu.vectors.lanes);
+          pack.rows =
+              std::max<int64_t>(pack.rows, onGPU ? 0 : cpu.vectors.lanes);
+        if (onGPU)
+          pack.alignment = QC_DEVICE_ALIGNMENT;
         pack.output = blob;
         pack.threads = options.threads;
         pm.addPass(createPackWeightsPass(pack));
@@ -276,8 +319,17 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  llvm::Expected<std::string> metadata = buildMetadata(
-      *module, recipe, cpus.size() > 1 ? options.mcpu : cpus.front().name);
+  if (!onGPU) {
+    llvm::Expected<std::string> chosen = chooseTuning(*module, options);
+    if (!chosen)
+      return chosen.takeError();
+    tuning = std::move(*chosen);
+  }
+  llvm::Expected<std::string> metadata =
+      buildMetadata(*module, recipe,
+                    onGPU             ? options.target
+                    : cpus.size() > 1 ? options.mcpu
+                                      : cpus.front().name);
   if (!metadata)
     return metadata.takeError();
   llvm::LLVMContext llvmContext;
@@ -285,7 +337,9 @@ llvm::Error Compiler::run() {
   OwningOpRef<ModuleOp> packed = module->clone();
   for (const cpu::CPU &cpu : cpus) {
     module = packed->clone();
-    if (llvm::Error error = lower(cpu))
+    if (llvm::Error error = options.target == "spirv"   ? lowerForSPIRV()
+                            : options.target == "nvptx" ? lowerForNVPTX()
+                                                        : lower(cpu))
       return error;
     if (done)
       return llvm::Error::success();
@@ -308,6 +362,7 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         cpu::LowerToCPUKernelsPassOptions lower;
         lower.mcpu = name;
+        lower.tuning = tuning;
         lower.maxTokens = options.maxTokens;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;
@@ -325,10 +380,188 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
   return llvm::Error::success();
 }
 
+/// Kernels of int8 arithmetic for devices with integer dot products; devices
+/// take the first code that they run.
+llvm::Error Compiler::addIntegerDotKernels() {
+  WalkResult int8 = (*module)->walk([](MatmulOp op) {
+    return op.getArithmetic().value_or(Arithmetic::F32) == Arithmetic::Int8
+               ? WalkResult::interrupt()
+               : WalkResult::advance();
+  });
+  if (!int8.wasInterrupted())
+    return llvm::Error::success();
+  OwningOpRef<ModuleOp> copy = module->clone();
+  PassManager pm(&context, ModuleOp::getOperationName());
+  mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+  lower.maxTokens = options.maxTokens;
+  lower.integerDot = "spirv";
+  pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+  mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+  if (failed(pm.run(*copy)))
+    return llvm::createStringError("");
+  if (llvm::Error error = addSPIRV(*copy, QC_FEATURE_INTEGER_DOT_PRODUCT))
+    return error;
+  const mlir::qc::gpu::DeviceCode &code = deviceCodes.back();
+  return dump("kernels-dot.spv", [&](llvm::raw_ostream &os) {
+    os.write(code.bytes.data(), code.bytes.size());
+  });
+}
+
+llvm::Error Compiler::addSPIRV(ModuleOp lowered, uint32_t features) {
+  llvm::Expected<SmallVector<uint32_t>> words =
+      mlir::qc::spirv::serializeKernels(lowered);
+  if (!words)
+    return words.takeError();
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_SPIRV;
+  code.features = features;
+  const char *bytes = reinterpret_cast<const char *>(words->data());
+  code.bytes.append(bytes, bytes + 4 * words->size());
+  deviceCodes.push_back(std::move(code));
+  return llvm::Error::success();
+}
+
+llvm::Error Compiler::lowerForSPIRV() {
+  if (options.compileTo.empty())
+    if (llvm::Error error = addIntegerDotKernels())
+      return error;
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        lower.maxTokens = options.maxTokens;
+        pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = runPhase("spirv", [](PassManager &pm) {
+        mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = addSPIRV(*module, 0))
+    return error;
+  const mlir::qc::gpu::DeviceCode &code = deviceCodes.back();
+  auto print = [&](llvm::raw_ostream &os) {
+    os.write(code.bytes.data(), code.bytes.size());
+  };
+  if (options.emit == Emit::SPIRV)
+    return emitText(print);
+  if (options.emit == Emit::SPIRVText)
+    return emitText([&](llvm::raw_ostream &os) {
+      for (auto kernels : module->getOps<mlir::spirv::ModuleOp>())
+        os << kernels << "\n";
+    });
+  if (llvm::Error error = dump("kernels.spv", print))
+    return error;
+  if (!done && options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return llvm::Error::success();
+}
+
+llvm::Error Compiler::lowerForNVPTX() {
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        lower.maxTokens = options.maxTokens;
+        lower.integerDot = "nvvm";
+        pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = runPhase("nvvm", [](PassManager &pm) {
+        mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  llvm::LLVMContext llvmContext;
+  auto kernels = mlir::qc::nvptx::translateKernels(*module, llvmContext);
+  if (!kernels)
+    return kernels.takeError();
+  if (llvm::Error error = addCubins(**kernels); error || done)
+    return error;
+
+  // PTX last: devices take the first code that they run.
+  unsigned arch = gpuArchs.empty() ? mlir::qc::nvptx::defaultArch : gpuArchs[0];
+  auto ptx = mlir::qc::nvptx::emitPTX(**kernels, arch);
+  if (!ptx)
+    return ptx.takeError();
+  auto print = [&](llvm::raw_ostream &os) { os << *ptx; };
+  if (options.emit == Emit::PTX)
+    return emitText(print);
+  if (llvm::Error error = dump("kernels.ptx", print))
+    return error;
+  if (llvm::Error error = dump("kernels.ll", [&](llvm::raw_ostream &os) {
+        (*kernels)->print(os, nullptr);
+      }))
+    return error;
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_PTX;
+  code.arch = arch;
+  code.bytes.append(ptx->c_str(), ptx->c_str() + ptx->size() + 1);
+  deviceCodes.push_back(std::move(code));
+  return llvm::Error::success();
+}
+
+/// Code for each of --gpu-arch, newest first, if the assembler is here.
+llvm::Error Compiler::addCubins(const llvm::Module &kernels) {
+  if (gpuArchs.empty() || options.emit == Emit::PTX)
+    return llvm::Error::success();
+  std::string ptxas = mlir::qc::nvptx::findPtxas(options.ptxas);
+  if (ptxas.empty()) {
+    std::string why =
+        options.ptxas.empty()
+            ? "no ptxas on PATH, in $CUDA_PATH/bin or /usr/local/cuda/bin"
+            : "cannot run '" + options.ptxas + "'";
+    if (options.emit == Emit::Cubin || !options.ptxas.empty())
+      return llvm::createStringError(why + ": expected the CUDA toolkit's "
+                                           "assembler (--ptxas)");
+    llvm::errs() << "qc-compile: note: " << why
+                 << ": the model has PTX alone, which the driver compiles\n";
+    return llvm::Error::success();
+  }
+  for (unsigned arch : llvm::reverse(gpuArchs)) {
+    std::unique_ptr<llvm::Module> own = llvm::CloneModule(kernels);
+    auto ptx = mlir::qc::nvptx::emitPTX(*own, arch);
+    if (!ptx)
+      return ptx.takeError();
+    auto cubin = mlir::qc::nvptx::assemble(*ptx, arch, ptxas, work->get());
+    if (!cubin)
+      return cubin.takeError();
+    auto print = [&](llvm::raw_ostream &os) { os << cubin->bytes; };
+    if (options.emit == Emit::Cubin)
+      return emitText(print);
+    std::string name = "kernels.sm_" + std::to_string(arch);
+    if (llvm::Error error = dump(name + ".cubin", print))
+      return error;
+    if (llvm::Error error = dump(
+            name + ".txt", [&](llvm::raw_ostream &os) { os << cubin->report; }))
+      return error;
+    mlir::qc::gpu::DeviceCode code;
+    code.kind = QC_CODE_CUBIN;
+    code.arch = arch;
+    code.bytes.append(cubin->bytes.begin(), cubin->bytes.end());
+    deviceCodes.push_back(std::move(code));
+  }
+  return llvm::Error::success();
+}
+
 /// The module as optimized LLVM IR.
 llvm::Expected<std::unique_ptr<llvm::Module>>
 Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
-  auto code = cpu::translateModel(*module, cpu, llvmContext);
+  auto addDevice = [&](llvm::Module &target) -> llvm::Constant * {
+    auto device = (*module)->getAttrOfType<DictionaryAttr>("qc.device");
+    if (!device)
+      return nullptr;
+    auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");
+    return mlir::qc::gpu::addDeviceModel(
+        target, options.target, device,
+        config.getAs<IntegerAttr>("vocab_size").getInt(), deviceCodes);
+  };
+  auto code = cpu::translateModel(*module, cpu, llvmContext, addDevice);
   if (!code)
     return code;
   std::unique_ptr<llvm::TargetMachine> machine = cpu.createTargetMachine();

@@ -125,6 +125,8 @@ mlir::qc::buildMetadata(ModuleOp module, StringRef recipe, StringRef cpu) {
       {"weights", std::move(weights)}};
   if (auto pipeline = module->getAttrOfType<StringAttr>("qc.pipeline"))
     result["pipeline"] = toJSON(pipeline);
+  if (auto tuning = module->getAttrOfType<DictionaryAttr>("qc.tuning"))
+    result["tuning"] = toJSON(tuning);
   if (auto tokenizer = module->getAttrOfType<DictionaryAttr>("lm.tokenizer"))
     result["tokenizer"] = toJSON(tokenizer);
   std::string text;

@@ -8,11 +8,15 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/Extensions/AllExtensions.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/Transforms/Passes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/Passes.h"
@@ -22,16 +26,21 @@
 #include "qc/Dialect/QC/Transforms/Passes.h"
 #include "qc/Quantization/Registry.h"
 #include "qc/Target/CPU/Passes.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/NVPTX/Passes.h"
+#include "qc/Target/SPIRV/Passes.h"
 
 using namespace mlir;
 
 void mlir::qc::registerAllDialects(DialectRegistry &registry) {
   registry
       .insert<QCDialect, lm::LMDialect, amx::AMXDialect, arith::ArithDialect,
-              cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect,
-              math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+              cf::ControlFlowDialect, func::FuncDialect, mlir::gpu::GPUDialect,
+              LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+              NVVM::NVVMDialect, scf::SCFDialect, mlir::spirv::SPIRVDialect,
               tensor::TensorDialect, vector::VectorDialect>();
   func::registerAllExtensions(registry);
+  mlir::qc::nvptx::registerConversionInterfaces(registry);
 }
 
 void mlir::qc::registerAllPasses() {
@@ -40,6 +49,12 @@ void mlir::qc::registerAllPasses() {
   registerQuantizationPasses();
   cpu::registerQCTargetCPUPasses();
   cpu::registerKernelsToLLVMPipeline();
+  mlir::qc::gpu::registerQCTargetGPUPasses();
+  mlir::qc::spirv::registerQCTargetSPIRVPasses();
+  mlir::qc::spirv::registerKernelsToSPIRVPipeline();
+  mlir::qc::nvptx::registerQCTargetNVPTXPasses();
+  mlir::qc::nvptx::registerNVPTXPipelines();
+  mlir::spirv::registerSPIRVPasses();
   registerTransformsPasses();
   registerConversionPasses();
   arith::registerArithPasses();

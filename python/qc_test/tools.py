@@ -14,6 +14,8 @@ SHARED = os.path.realpath(
     os.environ.get("QC_SHARED_DATA", os.path.join(ROOT, "..", "shared", "data"))
 )
 EXAMPLES = os.path.join(ROOT, "examples")
+# What --tune remembered on this machine must not change a test.
+os.environ["XDG_CACHE_HOME"] = os.path.join(BUILD, "no-cache")
 
 # What each x86-64 level (psABI) adds, as /proc/cpuinfo spells it.
 LEVELS = {

@@ -2,6 +2,8 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "qc/Pipelines/Compile.h"
+#include "qc/Target/CPU/KernelTuning.h"
+#include "qc/Target/CPU/Tuning/KernelJIT.h"
 #include "qc/Tools/Register.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -30,14 +32,28 @@ static cl::opt<int64_t>
               cl::desc("Inputs that share a scale; -1: one scale a row "
                        "(default: 128 or 64)"),
               cl::init(0), cl::cat(category));
+static cl::opt<std::string> mcpu(
+    "mcpu",
+    cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
+             "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
+             "them), x86-64-v4-amx or an LLVM name"),
+    cl::init("native"), cl::cat(category));
 static cl::opt<std::string>
-    mcpu("mcpu",
-         cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
-                  "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
-                  "them), x86-64-v4-amx or an LLVM name"),
-         cl::init("native"), cl::cat(category));
-static cl::opt<std::string> target("target", cl::desc("Target: cpu"),
-                                   cl::init("cpu"), cl::cat(category));
+    target("target",
+           cl::desc("Target: cpu, spirv (a GPU over Vulkan) or nvptx (an "
+                    "NVIDIA GPU over CUDA)"),
+           cl::init("cpu"), cl::cat(category));
+static cl::opt<std::string> gpuArch(
+    "gpu-arch",
+    cl::desc("NVIDIA architectures, as sm_80,sm_90: PTX for the oldest of them "
+             "and, where ptxas is found, machine code for each (default: PTX "
+             "for sm_75 and newer)"),
+    cl::value_desc("list"), cl::cat(category));
+static cl::opt<std::string>
+    ptxas("ptxas",
+          cl::desc("The CUDA toolkit's assembler (default: on PATH, in "
+                   "$CUDA_PATH/bin or /usr/local/cuda/bin)"),
+          cl::value_desc("program"), cl::cat(category));
 static cl::opt<Emit> emit(
     "emit", cl::desc("What to write"), cl::init(Emit::Executable),
     cl::values(clEnumValN(Emit::Executable, "exe", "standalone executable"),
@@ -45,12 +61,17 @@ static cl::opt<Emit> emit(
                clEnumValN(Emit::Object, "object", "object file, code only"),
                clEnumValN(Emit::LLVM, "llvm", "LLVM IR"),
                clEnumValN(Emit::Assembly, "asm", "assembly"),
-               clEnumValN(Emit::MLIR, "mlir", "MLIR, LLVM dialect")),
+               clEnumValN(Emit::MLIR, "mlir", "MLIR, lowered"),
+               clEnumValN(Emit::SPIRV, "spirv", "SPIR-V binary"),
+               clEnumValN(Emit::SPIRVText, "spirv-text", "SPIR-V as text"),
+               clEnumValN(Emit::PTX, "ptx", "PTX, NVIDIA's assembly"),
+               clEnumValN(Emit::Cubin, "cubin",
+                          "machine code for one --gpu-arch (needs ptxas)")),
     cl::cat(category));
 static cl::opt<std::string> compileTo(
     "compile-to",
     cl::desc("Stop after a phase and print IR: import, quantize, fuse, pack, "
-             "kernels or llvm"),
+             "kernels, llvm (cpu), spirv or nvvm (nvptx)"),
     cl::value_desc("phase"), cl::cat(category));
 static cl::opt<std::string>
     dumpDir("dump-dir",
@@ -73,6 +94,24 @@ static cl::opt<std::string> runtime("runtime",
                                     cl::desc("Runtime archive to link"),
                                     cl::value_desc("libqcrt.a"),
                                     cl::cat(category));
+
+static cl::opt<bool>
+    tune("tune",
+         cl::desc("Measure kernels on this machine and remember what is better "
+                  "than the default"),
+         cl::cat(category));
+static cl::opt<int64_t> tuneSeconds("tune-seconds",
+                                    cl::desc("Time that --tune may take"),
+                                    cl::init(60), cl::cat(category));
+static cl::opt<bool> noTuning("no-tuning",
+                              cl::desc("Ignore what --tune remembered"),
+                              cl::cat(category));
+static cl::opt<std::string>
+    tuning("tuning",
+           cl::desc("Constants of kernels instead of the remembered: "
+                    "token-tile=8,strip=256,prefetch=8,sums=4,"
+                    "score-registers=16"),
+           cl::value_desc("constants"), cl::cat(category));
 
 static int fail(const llvm::Twine &message) {
   llvm::errs() << "qc-compile: error: " << message << "\n";
@@ -110,8 +149,23 @@ int main(int argc, char **argv) {
     fail("--" + option + "=" + value + ": expected " + expected);
     return 2;
   };
-  if (!oneOf(target, {"cpu"}))
-    return usage("target", target, "cpu");
+  if (!oneOf(target, {"cpu", "spirv", "nvptx"}))
+    return usage("target", target, "cpu, spirv or nvptx");
+  bool spirvCode = emit == Emit::SPIRV || emit == Emit::SPIRVText;
+  if (spirvCode && target != "spirv")
+    return fail("--emit=spirv needs --target=spirv"), 2;
+  bool cudaCode = emit == Emit::PTX || emit == Emit::Cubin;
+  if (cudaCode && target != "nvptx")
+    return fail("--emit=ptx and cubin need --target=nvptx"), 2;
+  if (emit == Emit::Cubin && gpuArch.empty())
+    return fail("--emit=cubin needs --gpu-arch, as --gpu-arch=sm_90"), 2;
+  if (target != "nvptx" && !(gpuArch.empty() && ptxas.empty()))
+    return fail("--gpu-arch and --ptxas are for --target=nvptx"), 2;
+  if (target != "cpu" && (emit == Emit::LLVM || emit == Emit::Assembly))
+    return fail("--target=" + target +
+                " has no machine code of a CPU to print: expected --emit=" +
+                (target == "spirv" ? "spirv or spirv-text" : "ptx or cubin")),
+           2;
   if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "none"}))
     return usage("quantize", quantize,
                  "int4_sym, int4_asym, int8, nf4 or none");
@@ -125,10 +179,38 @@ int main(int argc, char **argv) {
   if (maxTokens < 1 || maxTokens > 65536)
     return usage("max-tokens", std::to_string(maxTokens), "1 to 65536");
 
+  if (tuneSeconds < 1 || tuneSeconds > 3600)
+    return usage("tune-seconds", std::to_string(tuneSeconds), "1 to 3600");
+  if (tune && (noTuning || !tuning.empty()))
+    return fail("--tune excludes --no-tuning and --tuning"), 2;
+  if (tune && !oneOf(compileTo, {"", "kernels", "llvm"}))
+    return fail("--tune: kernels come after --compile-to=" + compileTo), 2;
+  if (target != "cpu" && (tune || !tuning.empty()))
+    return fail("--tune and --tuning are for --target=cpu"), 2;
+  // An unknown CPU is compile()'s to report.
+  llvm::Expected<std::vector<cpu::CPU>> cpus = cpu::CPU::list(mcpu);
+  if (!cpus) {
+    llvm::consumeError(cpus.takeError());
+  } else {
+    if (tune && cpus->size() > 1)
+      return fail("--tune: --mcpu=" + mcpu +
+                  " is for several CPUs, expected the one of this machine"),
+             2;
+    if (tune && !cpu::runsHere(cpus->front()))
+      return fail("--tune: this machine cannot run kernels for --mcpu=" + mcpu),
+             2;
+    auto table = cpu::TuningTable::parse(tuning, cpus->front().vectors);
+    if (!table)
+      return fail("--tuning: " + llvm::toString(table.takeError())), 2;
+  }
+
   CompileOptions options;
   options.input = input;
   options.output = output;
   options.quantize = quantize;
+  options.target = target;
+  options.gpuArch = gpuArch;
+  options.ptxas = ptxas;
   options.groupSize = groupSize;
   options.mcpu = mcpu;
   options.emit = emit;
@@ -138,9 +220,14 @@ int main(int argc, char **argv) {
   options.activations = activations;
   options.maxTokens = maxTokens;
   options.threads = threads;
+  options.tuning = tuning;
+  options.remembered = !noTuning;
+  options.tune = tune;
+  options.tuneSeconds = tuneSeconds;
   options.runtime = runtime.empty() ? findRuntime(argv[0]) : runtime;
   bool text = !compileTo.empty() || emit == Emit::LLVM ||
-              emit == Emit::Assembly || emit == Emit::MLIR;
+              emit == Emit::Assembly || emit == Emit::MLIR || spirvCode ||
+              cudaCode;
   if (options.output.empty() && !text)
     return fail("no output file: expected -o FILE"), 2;
   if (options.output.empty())

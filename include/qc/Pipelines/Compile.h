@@ -7,7 +7,9 @@
 //   fuse      qc.matmul on stored weights, one function for each kind of layer
 //   pack      weights in the target's physical layout
 //   kernels   kernel calls on buffers of one arena
-//   llvm      LLVM dialect
+//   llvm      LLVM dialect (target cpu)
+//   spirv     SPIR-V dialect (target spirv)
+//   nvvm      NVVM dialect (target nvptx)
 //
 //===----------------------------------------------------------------------===//
 #ifndef QC_PIPELINES_COMPILE_H
@@ -19,7 +21,18 @@
 
 namespace mlir::qc {
 
-enum class Emit { Executable, Shared, Object, LLVM, Assembly, MLIR };
+enum class Emit {
+  Executable,
+  Shared,
+  Object,
+  LLVM,
+  Assembly,
+  MLIR,
+  SPIRV,
+  SPIRVText,
+  PTX,
+  Cubin
+};
 
 struct CompileOptions {
   std::string input;  ///< model folder or .mlir file
@@ -27,6 +40,11 @@ struct CompileOptions {
   /// int4_sym, int4_asym, int8, nf4, none; empty: int4_sym for a folder, none
   /// for IR.
   std::string quantize;
+  std::string target = "cpu"; ///< cpu, spirv or nvptx
+  /// NVIDIA architectures, "sm_80,sm_90": PTX for the first, a cubin for each.
+  /// Empty: PTX for the oldest supported.
+  std::string gpuArch;
+  std::string ptxas;     ///< the CUDA toolkit's assembler; empty: looked for
   int64_t groupSize = 0; ///< 0: 128 or 64 as the model's shapes allow
   std::string mcpu = "native";
   Emit emit = Emit::Executable;
@@ -36,7 +54,11 @@ struct CompileOptions {
   std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
   std::string runtime;              ///< archive to link
   int64_t maxTokens = 128;
-  unsigned threads = 0; ///< 0: one a core
+  unsigned threads = 0;   ///< 0: one a core
+  std::string tuning;     ///< constants of kernels, see KernelTuning.h
+  bool remembered = true; ///< use what earlier runs measured on this machine
+  bool tune = false;      ///< measure, and remember it
+  int64_t tuneSeconds = 60;
 };
 
 /// Compiles; nothing is left at `output` or beside it when it fails.

@@ -16,6 +16,8 @@
 #ifndef QC_RUNTIME_MODELABI_H
 #define QC_RUNTIME_MODELABI_H
 
+#include "qc/Runtime/DeviceABI.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -96,6 +98,8 @@ typedef struct QCModel {
   int64_t num_kernels;
   const QCFormatTest *format_tests;
   int64_t num_format_tests;
+  /// The model on a GPU, or null. Then decode, prefill and score may be null.
+  const QCDeviceModel *device;
   /// Code versions of the same model over the same weights for different CPUs,
   /// best first; the last is `qc_model` itself. Null and 0 when there is but
   /// one. Only `qc_model` has them.

@@ -60,14 +60,10 @@ std::optional<AdditiveTables> CodebookFormatAttr::getAdditiveTables() const {
 SmallVector<Value> CodebookFormatAttr::emitRowParams(DecodeEmitter &e,
                                                      Value header,
                                                      Value rowHeader) const {
-  SmallVector<Value> params = {header, e.loadRows(rowHeader, e.b.getF32Type())};
-  if (getIntegerBits()) {
-    Value step = e.load(e.add(header, layoutOf(*this)->stepOffset()),
-                        VectorType::get({1}, e.b.getF32Type()));
-    params.push_back(vector::BroadcastOp::create(
-        e.b, e.loc, e.f32Vector(),
-        vector::ExtractOp::create(e.b, e.loc, step, 0)));
-  }
+  SmallVector<Value> params = {header, e.loadF32(rowHeader, e.b.getF32Type())};
+  if (getIntegerBits())
+    params.push_back(
+        e.broadcastF32(e.add(header, layoutOf(*this)->stepOffset())));
   return params;
 }
 
@@ -84,9 +80,8 @@ SmallVector<Value> CodebookFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
   int64_t entries = int64_t(1) << getBits();
   SmallVector<Value> weights(getVector());
   for (int64_t book = 0; book < getBooks(); ++book) {
-    Value codes =
-        e.loadRows(e.add(chunk, book * e.stride * codeBytes), codeType);
-    Value index = arith::ExtUIOp::create(e.b, e.loc, e.i32Vector(), codes);
+    Value index =
+        e.loadUnsigned(e.add(chunk, book * e.stride * codeBytes), codeType);
     Value first = arith::MulIOp::create(e.b, e.loc, index,
                                         e.splatInt(e.i32Vector(), getVector()));
     for (int64_t j = 0; j < getVector(); ++j) {
@@ -114,6 +109,16 @@ SmallVector<Value> CodebookFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
   auto wordType = b.getIntegerType(32 * wide);
   auto vectorType = VectorType::get({e.rows}, wordType);
   SmallVector<Value> codes;
+  if (e.target.words) {
+    for (int64_t book = 0; book < getBooks(); ++book) {
+      Value index =
+          e.loadUnsigned(e.add(chunk, book * e.stride * codeBytes), codeType);
+      Value table = e.add(rowParams[0], layoutOf(*this)->byteEntriesOffset() +
+                                            book * entries * getVector());
+      llvm::append_range(codes, e.lookupWords(table, words, index, words));
+    }
+    return codes;
+  }
   for (int64_t book = 0; book < getBooks(); ++book) {
     Value at = e.atRows(e.add(chunk, book * e.stride * codeBytes), codeBytes);
     Value table = e.add(rowParams[0], layoutOf(*this)->byteEntriesOffset() +

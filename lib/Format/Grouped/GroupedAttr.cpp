@@ -85,8 +85,7 @@ SmallVector<Value> GroupedFormatAttr::emitBlockParams(DecodeEmitter &e,
     return params;
   Value zeros = e.add(block, e.stride * getScale().getIntOrFloatBitWidth() / 8);
   if (getZero() == ZeroKind::Int) {
-    Value codes = e.loadRows(zeros, e.b.getI8Type());
-    params.push_back(arith::UIToFPOp::create(e.b, e.loc, e.f32Vector(), codes));
+    params.push_back(e.loadUnsignedF32(zeros, e.b.getI8Type()));
   } else {
     params.push_back(e.loadF32(zeros, getZero() == ZeroKind::F16
                                           ? Type(e.b.getF16Type())

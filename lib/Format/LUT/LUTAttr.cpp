@@ -94,11 +94,7 @@ static std::shared_ptr<const ::qc::LUTFormat> layoutOf(LUTFormatAttr format) {
 
 SmallVector<Value> LUTFormatAttr::emitRowParams(DecodeEmitter &e, Value header,
                                                 Value) const {
-  Value step = e.load(e.add(header, layoutOf(*this)->stepOffset()),
-                      VectorType::get({1}, e.b.getF32Type()));
-  return {header, vector::BroadcastOp::create(
-                      e.b, e.loc, e.f32Vector(),
-                      vector::ExtractOp::create(e.b, e.loc, step, 0))};
+  return {header, e.broadcastF32(e.add(header, layoutOf(*this)->stepOffset()))};
 }
 
 SmallVector<Value> LUTFormatAttr::emitBlockParams(DecodeEmitter &e,

@@ -66,7 +66,7 @@ int Program::runBench() {
     auto start = Clock::now();
     if (!session->append(std::span(ids).first(static_cast<size_t>(prompt)),
                          error))
-      return fail(Failure, error);
+      return failSession(error, Failure);
     std::chrono::duration<double> taken = Clock::now() - start;
     if (round)
       prefill.add(static_cast<double>(prompt) / taken.count());
@@ -76,7 +76,7 @@ int Program::runBench() {
     for (int64_t i = 0; i < tokens; ++i)
       if (!session->append(std::span(ids).subspan(static_cast<size_t>(i), 1),
                            error))
-        return fail(Failure, error);
+        return failSession(error, Failure);
     std::chrono::duration<double> seconds = Clock::now() - start;
     double peak = std::max(before, stream());
     if (round == 0)

@@ -125,7 +125,7 @@ int Program::chatTurn(const std::string &line) {
   std::fflush(stdout);
   if (outcome == Outcome::Failed) {
     chat->messages.pop_back();
-    return fail(Failure, error);
+    return failSession(error, Failure);
   }
   chat->messages.push_back({"assistant", answer});
   return Success;

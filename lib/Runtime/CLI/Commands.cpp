@@ -27,7 +27,9 @@ int Program::runPerplexity() {
   PerplexityResult result;
   if (!perplexity(*session, *tokenizer, bos, text, options.mode, window,
                   options.perplexityTokens, result, error))
-    return fail(BadInput, "'" + *options.perplexity + "': " + error);
+    return failSession(session->deviceFailure()
+                           ? error
+                           : "'" + *options.perplexity + "': " + error);
   std::chrono::duration<double> seconds = Clock::now() - start;
   const char *names[] = {"windows", "lines", "gptq"};
   const char *mode = names[static_cast<int>(options.mode)];
@@ -102,7 +104,7 @@ int Program::runLogits() {
                error);
   }
   if (!error.empty())
-    return fail(BadInput, error);
+    return failSession(error);
   if (!done || !file.commit())
     return fail(writeFailureCode(file.errorNumber()), file.error());
   return Success;
@@ -142,7 +144,7 @@ int Program::runGenerateIds() {
       logits = session->append(std::span(&id, 1), error);
   }
   if (!logits)
-    return fail(BadInput, error);
+    return failSession(error);
   std::puts(line.c_str());
   return Success;
 }

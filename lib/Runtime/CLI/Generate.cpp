@@ -186,7 +186,8 @@ int Program::runPrompt(std::string prompt) {
   std::string answer;
   Outcome outcome = generate(ids, /*continues=*/true, answer, error);
   if (outcome == Outcome::Failed)
-    return fail(writeError ? writeFailureCode(writeError) : Failure, error);
+    return writeError ? fail(writeFailureCode(writeError), error)
+                      : failSession(error, Failure);
   std::printf("\n");
   std::fflush(stdout);
   printStatistics();

@@ -74,6 +74,39 @@ int Program::info() {
     std::printf("quantization     %s\n", recipe.c_str());
   if (std::string pipeline = text("pipeline"); !pipeline.empty())
     std::printf("pipeline         %s\n", pipeline.c_str());
+  if (metadata.contains("tuning") && metadata["tuning"].is_object()) {
+    const json &tuning = metadata["tuning"];
+    std::string machine = tuning.value("measured_on", std::string());
+    std::printf("tuning           %s%s\n",
+                tuning.value("kernels", std::string()).c_str(),
+                machine.empty() ? "" : (", measured on " + machine).c_str());
+  }
   std::printf("compiled by      qc %s\n", text("qc_version").c_str());
+  return Success;
+}
+
+int Program::listDevices() {
+  std::vector<DeviceInfo> devices;
+  DeviceError error;
+  if (!qc::rt::listDevices(*qc_model.device, devices, error))
+    return fail(UnsupportedCPU, error.message);
+  if (options.json) {
+    json list = json::array();
+    for (const DeviceInfo &device : devices)
+      list.push_back({{"name", device.name},
+                      {"type", device.type},
+                      {"driver", device.driver},
+                      {"memory_bytes", device.memoryBytes},
+                      {"unsuitable", device.unsuitable}});
+    std::puts(list.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+    return Success;
+  }
+  for (size_t i = 0; i < devices.size(); ++i)
+    std::printf("%zu  %s (%s, %s, %.1f GB)%s%s\n", i, devices[i].name.c_str(),
+                devices[i].type.c_str(), devices[i].driver.c_str(),
+                static_cast<double>(devices[i].memoryBytes) / 1e9,
+                devices[i].unsuitable.empty() ? ""
+                                              : ": cannot run this model: ",
+                devices[i].unsuitable.c_str());
   return Success;
 }

@@ -28,6 +28,9 @@ const char *qc::rt::helpText() {
   --quiet                only the text
   --no-mmap              read the weights into memory
   --no-huge-pages        leave them in the page cache's small pages
+  --device NAME          of a model for GPUs: number or part of the name in
+  --list-devices         this list (default: the most capable one)
+  --device-timeout S     seconds until a step counts as hung (default 600)
 
   --perplexity FILE      how well the model predicts a text [--json]
       --perplexity-mode windows|lines|gptq   --window N   --perplexity-tokens N
@@ -41,8 +44,8 @@ const char *qc::rt::helpText() {
   --self-test            check the generated kernels on this machine
   --version  --help
 
-Exit codes: 1 failure, 2 usage, 3 bad input, 4 CPU not supported, 5 out of
-memory or disk, 130 interrupted.
+Exit codes: 1 failure, 2 usage, 3 bad input, 4 CPU or device not
+supported, 5 out of memory or disk, 6 device lost or hung, 130 interrupted.
 
 Examples:
   ./story --prompt "Once upon a time" --tokens 200 --temperature 0
@@ -140,6 +143,14 @@ static std::vector<Option> optionTable(Options &o) {
       flag("--no-mmap", o.noMmap),
       flag("--no-huge-pages", o.noHugePages),
       flag("--fixed-threads", o.fixedThreads),
+      {"--device", true,
+       [&o](std::string_view value) -> const char * {
+         o.device = value;
+         return value.empty() ? "a number or a part of a name" : nullptr;
+       }},
+      flag("--list-devices", o.listDevices),
+      count("--device-timeout", o.deviceTimeout, 1, 1000000,
+            "a number of seconds from 1"),
       text("--perplexity", o.perplexity),
       {"--perplexity-mode", true,
        [&o](std::string_view value) -> const char * {
@@ -185,7 +196,8 @@ static bool checkCombination(const Options &options, std::string &error) {
       {"--logits", options.logits.has_value()},
       {"--generate-ids", options.generateIds.has_value()},
       {"--info", options.info},
-      {"--self-test", options.selfTest}};
+      {"--self-test", options.selfTest},
+      {"--list-devices", options.listDevices}};
   for (auto [name, present] : commands) {
     if (present && chosen) {
       error = std::string(chosen) + " and " + name + " exclude each other";

@@ -15,8 +15,9 @@ enum ExitCode {
   Failure = 1,
   UsageError = 2,
   BadInput = 3,
-  UnsupportedCPU = 4,
+  UnsupportedCPU = 4, ///< or no device that can run the model
   OutOfResources = 5,
+  DeviceFailed = 6, ///< lost or hung
   Interrupted = 130
 };
 
@@ -30,6 +31,9 @@ struct Options {
        noMmap = false, noHugePages = false, fixedThreads = false;
   bool info = false, selfTest = false, bench = false, help = false,
        version = false, tokenByToken = false;
+  std::string device;
+  int64_t deviceTimeout = DeviceOptions().timeoutSeconds;
+  bool listDevices = false;
   std::optional<std::string> perplexity, logits, generateIds, output;
   PerplexityMode mode = PerplexityMode::Windows;
   int64_t perplexityTokens = 0, window = 0;

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <unistd.h>
 
 using namespace qc::rt;
@@ -20,6 +21,20 @@ int qc::rt::writeFailureCode(int errorNumber) {
              : Failure;
 }
 
+static int deviceCode(DeviceError::Kind kind) {
+  switch (kind) {
+  case DeviceError::Kind::Usage:
+    return UsageError;
+  case DeviceError::Kind::Unavailable:
+    return UnsupportedCPU;
+  case DeviceError::Kind::OutOfMemory:
+    return OutOfResources;
+  case DeviceError::Kind::Failed:
+    return DeviceFailed;
+  }
+  return Failure;
+}
+
 int64_t Program::contextSize() const {
   return options.context ? options.context
                          : std::min<int64_t>(activeModel().max_positions, 4096);
@@ -32,9 +47,56 @@ int Program::createSession(int64_t capacity) {
   wanted.pin = options.pin;
   wanted.hugePages = !options.noMmap && !options.noHugePages;
   wanted.fixedThreads = options.fixedThreads;
+  wanted.device = options.device;
+  wanted.deviceTimeout = options.deviceTimeout;
   std::string error;
-  session = Session::create(activeModel(), weights(), wanted, error);
-  return session ? Success : fail(OutOfResources, error);
+  std::optional<DeviceError::Kind> device;
+  session = Session::create(activeModel(), weights(), wanted, error, &device);
+  if (session)
+    return Success;
+  return device ? failDevice({*device, error}) : fail(OutOfResources, error);
+}
+
+int Program::failDevice(const DeviceError &error) {
+  int code = fail(deviceCode(error.kind), error.message);
+  // A driver that still works on a step would read memory that goes away with
+  // this process's orderly end, or that end would wait for it.
+  if (error.kind == DeviceError::Kind::Failed) {
+    std::fflush(nullptr);
+    std::_Exit(code);
+  }
+  return code;
+}
+
+int Program::failSession(const std::string &message, int otherwise) {
+  if (session && session->deviceFailure())
+    return failDevice({*session->deviceFailure(), message});
+  return fail(otherwise, message);
+}
+
+int Program::selfTestDevice() {
+  DeviceOptions wanted = {options.device, QC_CAPACITY_TILE,
+                          options.deviceTimeout};
+  DeviceError error;
+  auto device = createDevice(*qc_model.device, weights(),
+                             static_cast<uint64_t>(qc_model.weights_bytes),
+                             wanted, error);
+  if (!device)
+    return failDevice(error);
+  if (selfTest(*qc_model.device, *device, options.quiet))
+    return Success;
+  // The device may hang, see failDevice().
+  std::fflush(nullptr);
+  std::_Exit(Failure);
+}
+
+/// Options that need a device need a model that runs on one.
+int Program::checkDevice() {
+  if (qc_model.device || (!options.listDevices && options.device.empty()))
+    return Success;
+  return fail(UsageError,
+              std::string(options.listDevices ? "--list-devices" : "--device") +
+                  ": this model was compiled for the CPU");
 }
 
 int Program::open(const std::string &path) {
@@ -141,8 +203,14 @@ int Program::run(const std::string &path) {
   // Prints only: works on any CPU.
   if (options.info)
     return info();
+  if (int code = checkDevice())
+    return code;
+  if (options.listDevices)
+    return listDevices();
   if (int code = checkCPU())
     return code;
+  if (options.selfTest && qc_model.device)
+    return selfTestDevice();
   if (options.selfTest)
     return selfTest(activeModel(), weights(), options.quiet) ? Success
                                                              : Failure;

@@ -26,6 +26,12 @@ private:
   void readTokenizerInfo();
   int checkCPU();
   int createSession(int64_t capacity);
+  /// Ends the process at once where the device may still be at work.
+  int failDevice(const DeviceError &error);
+  /// For a failure of the session: of its device, or else `otherwise`.
+  int failSession(const std::string &message, int otherwise = BadInput);
+  int checkDevice();
+  int selfTestDevice();
   int64_t contextSize() const;
   int needTokenizer();
   const void *weights() const { return payload->section("weights").data(); }
@@ -39,6 +45,7 @@ private:
 
   // Info.cpp
   int info();
+  int listDevices();
 
   // Commands.cpp
   int runPerplexity();

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 
 using namespace qc::rt;
 
@@ -39,8 +40,21 @@ void report(bool quiet, const char *what, const char *name,
 
 } // namespace
 
+namespace {
+/// A QCFormatTest or QCDeviceTest.
+struct DecodeTest {
+  const char *format;
+  int64_t n, k, rows;
+  /// Called once with the packed weight; returns what decodes a row of it, or
+  /// null and why not.
+  std::function<std::function<void(int64_t, float *)>(std::span<const uint8_t>,
+                                                      std::string &)>
+      prepare;
+};
+} // namespace
+
 /// Every code point of a format, bit for bit.
-static std::string testFormat(const QCFormatTest &test) {
+static std::string testFormat(const DecodeTest &test) {
   std::string error;
   auto format = qc::parseFormat(test.format, error);
   if (!format)
@@ -54,6 +68,11 @@ static std::string testFormat(const QCFormatTest &test) {
     return "not enough memory";
   qc::Components components = weight.views();
   format->pack(components, layout, static_cast<uint8_t *>(blob.get()));
+  auto decodeRow = test.prepare({static_cast<const uint8_t *>(blob.get()),
+                                 static_cast<size_t>(layout.totalBytes())},
+                                error);
+  if (!decodeRow)
+    return error;
   auto k = static_cast<size_t>(weight.k);
   std::vector<double> expected(k);
   std::vector<float> decoded(k);
@@ -63,7 +82,7 @@ static std::string testFormat(const QCFormatTest &test) {
       std::strstr(test.format, "zero = f") || std::strstr(test.format, "books");
   for (int64_t row = 0; row < weight.n; ++row) {
     format->decodeRow(components, weight.n, weight.k, row, expected.data());
-    test.decode_row(blob.get(), row, decoded.data());
+    decodeRow(row, decoded.data());
     // Test entries lie below 2; their sum rounds before what may cancel.
     double cancelled = 0;
     for (const qc::TensorView &books : components)
@@ -172,6 +191,77 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
     }
   }
   return "";
+}
+
+static std::string testFormat(const QCFormatTest &test) {
+  return testFormat(
+      DecodeTest{test.format, test.n, test.k, test.rows,
+                 [&](std::span<const uint8_t> blob, std::string &) {
+                   return [&test, blob](int64_t row, float *out) {
+                     test.decode_row(blob.data(), row, out);
+                   };
+                 }});
+}
+
+static std::string testFormat(const QCDeviceTest &test, Device &device) {
+  return testFormat(DecodeTest{
+      test.format, test.n, test.k, test.rows,
+      [&](std::span<const uint8_t> blob,
+          std::string &error) -> std::function<void(int64_t, float *)> {
+        auto k = static_cast<size_t>(test.k);
+        std::vector<float> all(static_cast<size_t>(test.n) * k, NAN);
+        DeviceError reason;
+        if (!device.decode(test, blob, all.data(), reason)) {
+          error = reason.message;
+          return nullptr;
+        }
+        return [all = std::move(all), k](int64_t row, float *out) {
+          std::copy_n(all.begin() + row * static_cast<int64_t>(k), k, out);
+        };
+      }});
+}
+
+/// The logits of some tokens at once against those of one at a time.
+static std::string testSteps(const QCDeviceModel &model, Device &device) {
+  auto vocabulary = static_cast<size_t>(model.vocab_size);
+  std::vector<int32_t> ids(std::min<size_t>(11, model.max_tokens));
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>((i * 7919 + 1) % vocabulary);
+  std::vector<float> together(ids.size() * vocabulary), alone(vocabulary);
+  DeviceError error;
+  if (!device.run(QC_STEP_SCORE, ids, 0, together.data(), error))
+    return error.message;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!device.run(QC_STEP_DECODE, std::span(ids).subspan(i, 1),
+                    static_cast<int64_t>(i), alone.data(), error))
+      return error.message;
+    float largest = 0;
+    for (float logit : alone)
+      largest = std::max(largest, std::abs(logit));
+    for (size_t j = 0; j < vocabulary; ++j)
+      if (!(std::abs(alone[j] - together[i * vocabulary + j]) <=
+            1e-3f * largest))
+        return "logit " + std::to_string(j) + " of token " + std::to_string(i) +
+               " is " + std::to_string(alone[j]) + " alone and " +
+               std::to_string(together[i * vocabulary + j]) + " with others";
+  }
+  return "";
+}
+
+bool qc::rt::selfTest(const QCDeviceModel &model, Device &device, bool quiet) {
+  int64_t failed = 0, passed = 0;
+  auto count = [&](const char *what, const char *name,
+                   const std::string &problem) {
+    report(quiet, what, name, problem);
+    ++(problem.empty() ? passed : failed);
+  };
+  for (uint64_t i = 0; i < model.num_tests; ++i)
+    count("decode", model.tests[i].format, testFormat(model.tests[i], device));
+  count("steps", "one token and several", testSteps(model, device));
+  std::printf("%lld passed, %lld failed on %s\n",
+              static_cast<long long>(passed), static_cast<long long>(failed),
+              device.info().name.c_str());
+  return failed == 0;
 }
 
 bool qc::rt::selfTest(const QCModel &model, const void *weights, bool quiet) {

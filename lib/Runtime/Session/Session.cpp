@@ -5,12 +5,30 @@
 
 using namespace qc::rt;
 
-std::unique_ptr<Session> Session::create(const QCModel &model,
-                                         const void *weights,
-                                         const Options &options,
-                                         std::string &error) {
+std::unique_ptr<Session>
+Session::create(const QCModel &model, const void *weights,
+                const Options &options, std::string &error,
+                std::optional<DeviceError::Kind> *deviceError) {
   std::unique_ptr<Session> session(
       new Session(model, weights, options.capacity));
+  session->logits.resize(static_cast<size_t>(model.vocab_size));
+  session->pool = ThreadPool::create(options.threads, options.pin, error);
+  if (!session->pool)
+    return nullptr;
+  if (model.device) {
+    DeviceOptions wanted = {options.device, options.capacity,
+                            options.deviceTimeout};
+    DeviceError reason;
+    session->gpu = createDevice(*model.device, weights,
+                                static_cast<uint64_t>(model.weights_bytes),
+                                wanted, reason);
+    if (session->gpu)
+      return session;
+    error = reason.message;
+    if (deviceError)
+      *deviceError = reason.kind;
+    return nullptr;
+  }
   size_t bytes = 0;
   // Generated code keeps positions in tiles.
   session->allocated =
@@ -32,10 +50,6 @@ std::unique_ptr<Session> Session::create(const QCModel &model,
   }
   if (options.hugePages)
     session->hugePages.begin(weights, static_cast<size_t>(model.weights_bytes));
-  session->logits.resize(static_cast<size_t>(model.vocab_size));
-  session->pool = ThreadPool::create(options.threads, options.pin, error);
-  if (!session->pool)
-    return nullptr;
   session->fewest = options.threads;
   // Table look-ups add up one part a thread: another number of threads would
   // round differently, and the text would depend on who else uses the machine.
@@ -70,7 +84,26 @@ bool Session::stopped(std::string &error) const {
   return true;
 }
 
-void Session::step(QCStepFn fn, std::span<const int32_t> ids, float *out) {
+bool Session::step(int kind, std::span<const int32_t> ids, float *out,
+                   std::string &error) {
+  if (!gpu) {
+    stepOnCPU(kind, ids, out);
+    return true;
+  }
+  DeviceError reason;
+  if (!gpu->run(kind, ids, used, out, reason)) {
+    error = reason.message;
+    failure = reason.kind;
+    return false;
+  }
+  used += static_cast<int64_t>(ids.size());
+  return true;
+}
+
+void Session::stepOnCPU(int kind, std::span<const int32_t> ids, float *out) {
+  QCStepFn fn = kind == QC_STEP_DECODE    ? m.decode
+                : kind == QC_STEP_PREFILL ? m.prefill
+                                          : m.score;
   auto count = static_cast<int64_t>(ids.size());
   int64_t threads = teamSize ? teamSize->get() : pool->size();
   fewest = std::min(fewest, threads);
@@ -111,7 +144,9 @@ const float *Session::append(std::span<const int32_t> ids, std::string &error) {
     if (stopped(error))
       return nullptr;
     size_t count = std::min(ids.size(), static_cast<size_t>(m.max_tokens));
-    step(count == 1 ? m.decode : m.prefill, ids.first(count), logits.data());
+    if (!step(count == 1 ? QC_STEP_DECODE : QC_STEP_PREFILL, ids.first(count),
+              logits.data(), error))
+      return nullptr;
     ids = ids.subspan(count);
   }
   return logits.data();
@@ -129,8 +164,8 @@ bool Session::score(
     size_t count = std::min(ids.size(), static_cast<size_t>(m.max_tokens));
     rows.resize(
         std::max(rows.size(), count * static_cast<size_t>(m.vocab_size)));
-    step(m.score, ids.first(count), rows.data());
-    if (!sink(first, rows.data(), static_cast<int64_t>(count)))
+    if (!step(QC_STEP_SCORE, ids.first(count), rows.data(), error) ||
+        !sink(first, rows.data(), static_cast<int64_t>(count)))
       return false;
     first += static_cast<int64_t>(count);
     ids = ids.subspan(count);

@@ -36,7 +36,8 @@ constexpr int64_t decodedBytes = 32 << 10;
 class AMXEmitter {
 public:
   /// `args` are those of matmulKernel() in int8 arithmetic.
-  AMXEmitter(KernelBuilder &b, WeightType weight, ValueRange args);
+  AMXEmitter(KernelBuilder &b, WeightType weight, const KernelTuning &tuning,
+             ValueRange args);
   void emit();
 
 private:
@@ -117,9 +118,10 @@ int64_t AMXEmitter::countPlanes() {
   return registers * 4 / layout.chunkK;
 }
 
-AMXEmitter::AMXEmitter(KernelBuilder &b, WeightType weight, ValueRange args)
+AMXEmitter::AMXEmitter(KernelBuilder &b, WeightType weight,
+                       const KernelTuning &tuning, ValueRange args)
     : b(b), layout(weight.getLayout()),
-      input(ActivationLayout::get(weight, Arithmetic::Int8)),
+      input(ActivationLayout::get(weight, Arithmetic::Int8, tuning)),
       format(weight.getFormat()), weights(args[0]), offset(args[1]),
       codes(b.flatten(args[2])), scales(b.flatten(args[3])),
       codeSums(b.flatten(args[4])), out(args[5]), firstBlock(args[6]),
@@ -405,14 +407,15 @@ void AMXEmitter::emit() {
   });
 }
 
-func::FuncOp cpu::amxMatmulKernel(KernelContext &ctx, WeightType weight) {
+func::FuncOp cpu::amxMatmulKernel(KernelContext &ctx, WeightType weight,
+                                  const KernelTuning &tuning) {
   MLIRContext *context = ctx.module.getContext();
   KernelBuilder types(UnknownLoc::get(context), context, ctx.target);
   func::FuncOp function = getOrCreateKernel(
       ctx.module, "matmul_" + weightName(weight) + "_int8_amx",
-      matmulArguments(types, weight, Arithmetic::Int8), ctx.target,
+      matmulArguments(types, weight, Arithmetic::Int8, tuning), ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
-        AMXEmitter(b, weight, args).emit();
+        AMXEmitter(b, weight, tuning, args).emit();
       });
   // Inlined, it would configure tiles for single tokens too.
   function->setAttr("passthrough", types.getStrArrayAttr({"noinline"}));

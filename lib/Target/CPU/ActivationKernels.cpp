@@ -10,22 +10,15 @@ using namespace mlir;
 using namespace mlir::qc;
 using namespace mlir::qc::cpu;
 
-ActivationLayout ActivationLayout::get(WeightType weight,
-                                       Arithmetic arithmetic) {
-  // Rounding errors of short dot products average out less: with blocks of 32
-  // int8 costs small models less than 0.1 % perplexity.
-  constexpr int64_t shortK = 1024, shortBlock = 32;
+ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
+                                       const KernelTuning &tuning) {
   ::qc::PackedLayout layout = weight.getLayout();
-  FormatAttrInterface format = weight.getFormat();
-  ActivationLayout result = {arithmetic, layout.k, layout.blockK,
-                             layout.paddedBlockK, layout.numBlocks()};
-  if (arithmetic == Arithmetic::Int8 && layout.k < shortK &&
-      layout.blockK == layout.paddedBlockK && layout.blockK % shortBlock == 0 &&
-      shortBlock % layout.chunkK == 0 && !format.getAdditiveTables()) {
-    result.blockK = result.paddedBlockK = shortBlock;
-    result.blocks = layout.paddedK() / shortBlock;
-  }
-  return result;
+  if (arithmetic != Arithmetic::Int8)
+    return {arithmetic,          layout.k,           layout.blockK,
+            layout.paddedBlockK, layout.numBlocks(), 0};
+  auto blocks = ActivationBlocks::get(weight);
+  return {arithmetic,          blocks.k,      blocks.blockK,
+          blocks.paddedBlockK, blocks.blocks, tuning.tokenTile};
 }
 
 std::string ActivationLayout::name() const {
@@ -71,7 +64,7 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               int64_t length) {
   Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
-  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), tokenTile(b.target));
+  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), layout.tile);
   Value inAMXTile;
   if (b.target.amx) {
     inAMXTile = b.less(row, numAMXTokens(b, b.dim(x, 0)));
@@ -156,8 +149,11 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
   SmallVector<Type> arguments = {types.matrix(layout.k)};
   arguments.append(activationTypes(types, layout));
   arguments.append({idx, idx});
+  std::string name = "prepare_" + layout.name();
+  if (int8 && layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
+    name += llvm::formatv("_tile{0}", layout.tile);
   return getOrCreateKernel(
-      ctx.module, "prepare_" + layout.name(), arguments, ctx.target,
+      ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
         auto emit = int8 ? emitQuantizeBlock : emitPadBlock;
         int64_t blocks = layout.numBlocks();

@@ -219,12 +219,11 @@ namespace {
 /// Emits the attention of `count` query heads that share a key/value head.
 class AttentionEmitter {
 public:
-  AttentionEmitter(KernelBuilder &b, CacheAddress address, Value memory,
-                   int64_t count)
+  AttentionEmitter(KernelBuilder &b, const KernelTuning &tuning,
+                   CacheAddress address, Value memory, int64_t count)
       : b(b), address(address), memory(memory), count(count),
         d(address.cache.getHeadDim()), width(vectorWidth(d, b.target.lanes)),
-        // Half of the registers hold scores.
-        tilesTogether(std::max<int64_t>(1, (b.target.avx512 ? 16 : 8) *
+        tilesTogether(std::max<int64_t>(1, tuning.scoreRegisters *
                                                b.target.lanes / 16 / count)) {
     auto floats = [&](int64_t n) {
       return memref::AllocaOp::create(b, MemRefType::get({n}, b.getF32Type()),
@@ -529,7 +528,8 @@ func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
       [&](KernelBuilder &b, ValueRange args) {
         Value query = args[0], position = args[4], out = args[5];
         int64_t together = headsTogether(ctx.target, sharing);
-        AttentionEmitter e(b, {b, cache, args[2], args[3]}, args[1], together);
+        AttentionEmitter e(b, ctx.tuning.get(), {b, cache, args[2], args[3]},
+                           args[1], together);
         // Heads outermost: with causal attention later tokens cost more, so a
         // split by tokens would be uneven.
         Value tokens = b.dim(query, 0);

@@ -28,7 +28,7 @@ public:
         i64(llvm::Type::getInt64Ty(context)),
         i32(llvm::Type::getInt32Ty(context)) {}
 
-  void add(const CPU &cpu);
+  void add(const CPU &cpu, llvm::Constant *device);
 
 private:
   llvm::Constant *number(int64_t value) {
@@ -83,7 +83,7 @@ private:
 
 } // namespace
 
-void ModelTable::add(const CPU &cpu) {
+void ModelTable::add(const CPU &cpu, llvm::Constant *device) {
   SmallVector<llvm::Constant *> kernels, tests;
   if (auto list = source->getAttrOfType<ArrayAttr>("qc.kernels"))
     for (auto attrs : list.getAsRange<DictionaryAttr>()) {
@@ -130,6 +130,7 @@ void ModelTable::add(const CPU &cpu) {
                  numKernels,
                  testTable,
                  numTests,
+                 device ? device : llvm::ConstantPointerNull::get(pointer),
                  llvm::ConstantPointerNull::get(pointer),
                  number(0)});
   new llvm::GlobalVariable(m, model->getType(), true,
@@ -137,9 +138,9 @@ void ModelTable::add(const CPU &cpu) {
                            "qc_model");
 }
 
-llvm::Expected<std::unique_ptr<llvm::Module>>
-mlir::qc::cpu::translateModel(ModuleOp module, const CPU &cpu,
-                              llvm::LLVMContext &context) {
+llvm::Expected<std::unique_ptr<llvm::Module>> mlir::qc::cpu::translateModel(
+    ModuleOp module, const CPU &cpu, llvm::LLVMContext &context,
+    function_ref<llvm::Constant *(llvm::Module &)> addDevice) {
   registerBuiltinDialectTranslation(*module.getContext());
   registerLLVMDialectTranslation(*module.getContext());
   // qc.weight symbols have done their work; only functions are translated.
@@ -153,7 +154,8 @@ mlir::qc::cpu::translateModel(ModuleOp module, const CPU &cpu,
       module, context, module.getName().value_or("model"));
   if (!result)
     return llvm::createStringError("translation to LLVM IR failed");
-  ModelTable(module, *result).add(cpu);
+  llvm::Constant *device = addDevice ? addDevice(*result) : nullptr;
+  ModelTable(module, *result).add(cpu, device);
   return result;
 }
 

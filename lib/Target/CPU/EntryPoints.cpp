@@ -132,11 +132,12 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
   MLIRContext *context = ctx.module.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64);
-  auto input = ActivationLayout::get(weight, arithmetic);
+  const KernelTuning &tuning = ctx.tuning.get(weight, arithmetic);
+  auto input = ActivationLayout::get(weight, arithmetic, tuning);
   func::FuncOp prepare;
   if (input.needsPreparation())
     prepare = prepareKernel(ctx, input);
-  func::FuncOp matmul = matmulKernel(ctx, weight, arithmetic);
+  func::FuncOp matmul = matmulKernel(ctx, weight, arithmetic, tuning);
   emitPublic(
       ctx, name, {pointer, pointer, i64, pointer, pointer},
       [&](KernelBuilder &b, ValueRange args) {
@@ -251,7 +252,9 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
   };
   for (const Kernel &kernel : kernels) {
     std::string name = llvm::formatv("qc_kernel_{0}", list.size());
-    auto input = ActivationLayout::get(kernel.weight, kernel.arithmetic);
+    auto input =
+        ActivationLayout::get(kernel.weight, kernel.arithmetic,
+                              ctx.tuning.get(kernel.weight, kernel.arithmetic));
     bool int8 = kernel.arithmetic == Arithmetic::Int8;
     int64_t rowBytes = 0;
     if (int8)

@@ -37,7 +37,7 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
   Type idx = types.getIndexType();
   int64_t count = static_cast<int64_t>(sig.weights.size());
   ActivationLayout input =
-      ActivationLayout::get(sig.weights.front(), sig.arithmetic);
+      ActivationLayout::get(sig.weights.front(), sig.arithmetic, sig.tuning);
   SmallVector<Type> inputTypes = activationTypes(types, input);
   auto inputs = static_cast<int64_t>(inputTypes.size());
 
@@ -47,6 +47,7 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
   for (WeightType weight : sig.weights)
     name += "_" + weightName(weight);
   name += llvm::formatv("_{0}", stringifyArithmetic(sig.arithmetic));
+  name += tuningName(ctx, sig.tuning);
   arguments.append(count, idx);
   if (sig.tables) {
     name += "_tables";
@@ -69,7 +70,7 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
 
   SmallVector<func::FuncOp> kernels;
   for (WeightType weight : sig.weights)
-    kernels.push_back(matmulKernel(ctx, weight, sig.arithmetic));
+    kernels.push_back(matmulKernel(ctx, weight, sig.arithmetic, sig.tuning));
 
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,

@@ -14,12 +14,15 @@
 
 #include "KernelBuilder.h"
 #include "qc/Dialect/LM/IR/LMDialect.h"
+#include "qc/Dialect/QC/IR/ActivationBlocks.h"
+#include "qc/Target/CPU/KernelTuning.h"
 
 namespace mlir::qc::cpu {
 
 struct KernelContext {
   ModuleOp module;
   TargetFeatures target;
+  TuningTable tuning;
 };
 
 //===-- Elementwise and row kernels (RowKernels.cpp) ----------------------===//
@@ -69,8 +72,10 @@ inline constexpr int64_t amxTokens = 16, amxTileK = 64;
 struct ActivationLayout {
   Arithmetic arithmetic = Arithmetic::F32;
   int64_t k = 0, blockK = 0, paddedBlockK = 0, blocks = 0;
+  int64_t tile = 0; ///< tokens that int8 codes are interleaved by
 
-  static ActivationLayout get(WeightType weight, Arithmetic arithmetic);
+  static ActivationLayout get(WeightType weight, Arithmetic arithmetic,
+                              const KernelTuning &tuning);
   int64_t numBlocks() const { return blocks; }
   int64_t paddedK() const { return numBlocks() * paddedBlockK; }
   /// f32 activations that need no padding are read where they are.
@@ -86,11 +91,6 @@ struct ActivationLayout {
   std::string name() const;
 };
 
-/// Tokens that share each decoded register of weights.
-inline int64_t tokenTile(const TargetFeatures &target) {
-  return target.avx512 ? 8 : 4;
-}
-
 /// How many of `tokens` tokens, the first, are multiplied in tile registers on
 /// CPUs that have them.
 inline Value numAMXTokens(KernelBuilder &b, Value tokens) {
@@ -102,10 +102,10 @@ inline Value numAMXTokens(KernelBuilder &b, Value tokens) {
 ///        sums of codes i32 [tokens, blocks], thread, threads)
 ///
 /// The int8 outputs interleave the tokens of each tile of KernelBuilder::
-/// forTiles(), so that a kernel reads one stream: with t the tile's first
-/// token and c its size, the code of token t + m and input i is element
-/// t * paddedK + i / 4 * 4 * c + 4 * m + i % 4 of the buffer, the scale of
-/// block j element t * blocks + j * c + m. For one token that is its row.
+/// forTiles() with layout.tile, so that a kernel reads one stream: with t the
+/// tile's first token and c its size, the code of token t + m and input i is
+/// element t * paddedK + i / 4 * 4 * c + 4 * m + i % 4 of the buffer, the scale
+/// of block j element t * blocks + j * c + m. For one token that is its row.
 ///
 /// With AMX there are tiles of c = 16 first. Their codes are A tiles: with w
 /// from ActivationLayout::amxStride(), that of input i of a block which begins
@@ -128,11 +128,13 @@ std::optional<int64_t> matchInteger(Value vector);
 /// int8: (weights, offset, x, scales, sums, out, first, last)
 /// out [tokens, N] columns [first * rows, last * rows) = x W^T
 func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
-                          Arithmetic arithmetic);
+                          Arithmetic arithmetic, const KernelTuning &tuning);
 SmallVector<Type> matmulArguments(KernelBuilder &b, WeightType weight,
-                                  Arithmetic arithmetic);
+                                  Arithmetic arithmetic,
+                                  const KernelTuning &tuning);
 /// The same as matmulKernel() in int8 arithmetic, of the first numAMXTokens().
-func::FuncOp amxMatmulKernel(KernelContext &ctx, WeightType weight);
+func::FuncOp amxMatmulKernel(KernelContext &ctx, WeightType weight,
+                             const KernelTuning &tuning);
 
 /// Rows that look a code up at once: the bytes of a register.
 inline constexpr int64_t tableRows = 64;
@@ -174,6 +176,7 @@ struct MatmulSignature {
   /// One token is multiplied by tables of partial sums.
   bool tables = false;
   Arithmetic arithmetic = Arithmetic::F32;
+  KernelTuning tuning;
   bool bias = false, residual = false;
   std::optional<GateKind> gate;
 };
@@ -189,6 +192,8 @@ func::FuncOp embeddingKernel(KernelContext &ctx, WeightType weight);
 
 /// Identifier of a packed weight type in kernel names.
 std::string weightName(WeightType weight);
+/// Identifier in kernel names of a tuning that is not the target's own.
+std::string tuningName(const KernelContext &ctx, const KernelTuning &tuning);
 
 } // namespace mlir::qc::cpu
 

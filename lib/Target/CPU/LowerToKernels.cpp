@@ -300,9 +300,12 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   sig.tables = llvm::all_of(sig.weights, [&](WeightType type) {
     return TableLayout::get(ctx.target, type, sig.arithmetic).has_value();
   });
-  auto layout = ActivationLayout::get(sig.weights.front(), sig.arithmetic);
+  // Formats in one matmul share a tile of tokens: the first one's.
+  sig.tuning = ctx.tuning.get(sig.weights.front(), sig.arithmetic);
+  auto layout =
+      ActivationLayout::get(sig.weights.front(), sig.arithmetic, sig.tuning);
   for (WeightType type : sig.weights)
-    if (ActivationLayout::get(type, sig.arithmetic) != layout)
+    if (ActivationLayout::get(type, sig.arithmetic, sig.tuning) != layout)
       return op.emitOpError(
           "weights of one matmul must group their inputs alike");
   SmallVector<Value> operands = {weights};
@@ -519,7 +522,13 @@ struct LowerToCPUKernelsPass
                          << static_cast<int64_t>(maxTokens);
       return signalPassFailure();
     }
-    KernelContext ctx{module, cpu->vectors};
+    llvm::Expected<TuningTable> table =
+        TuningTable::parse(tuning, cpu->vectors);
+    if (!table) {
+      module.emitError() << llvm::toString(table.takeError());
+      return signalPassFailure();
+    }
+    KernelContext ctx{module, cpu->vectors, std::move(*table)};
     SymbolTable symbols(module);
     EntryPointList entries;
     OpBuilder b = OpBuilder::atBlockBegin(module.getBody());

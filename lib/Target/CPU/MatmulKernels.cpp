@@ -24,23 +24,18 @@ using namespace mlir::qc::cpu;
 
 namespace {
 
-/// What a strip of activations may take of a second-level cache of 512 KiB or
-/// more.
-constexpr int64_t tokenStripBytes = 256 << 10;
-/// How far ahead of use weights are fetched to the second-level cache.
-constexpr int64_t prefetchBytes = 8 << 10;
-
 /// Emits the product of the lanes of one row block with a tile of tokens.
 class TileEmitter {
 public:
   /// `firstRow` of the row block is lane 0.
   TileEmitter(KernelBuilder &b, WeightType weight, Arithmetic arithmetic,
-              Value weights, Value firstRow, ValueRange activations)
+              const KernelTuning &tuning, Value weights, Value firstRow,
+              ValueRange activations)
       : b(b), layout(weight.getLayout()),
-        input(ActivationLayout::get(weight, arithmetic)),
+        input(ActivationLayout::get(weight, arithmetic, tuning)),
         e{b,           b.getLoc(), weights, b.target.lanes,
           layout.rows, firstRow,   b.target},
-        format(weight.getFormat()), arithmetic(arithmetic),
+        format(weight.getFormat()), arithmetic(arithmetic), tuning(tuning),
         activations(activations) {
     // Tokens are interleaved, see prepareKernel().
     if (arithmetic == Arithmetic::Int8)
@@ -64,7 +59,7 @@ private:
   SmallVector<Value> chunksInt8(Value chunks, ValueRange rowParams, Value codes,
                                 ValueRange init);
   Value dot(Value acc, Value codes, Value activations);
-  /// Asks for a block of weights, prefetchBytes behind `block`.
+  /// Asks for a block of weights, tuning.prefetch KiB behind `block`.
   void prefetch(Value block, int64_t tokens);
   Value dotSigned(Value acc, Value codes, Value activations);
   bool hasVNNI() const {
@@ -88,6 +83,7 @@ private:
   DecodeEmitter e;
   FormatAttrInterface format;
   Arithmetic arithmetic;
+  KernelTuning tuning;
   SmallVector<Value> activations;
 };
 
@@ -145,18 +141,83 @@ Value TileEmitter::dot(Value acc, Value codes, Value activations) {
   return multiplyAdd(acc, codes, activations);
 }
 
+/// A code that is a shifted and masked part of bytes, nearer to where it lies:
+/// `bytes` are the code times 2^shift.
+struct StoredCode {
+  Value bytes;
+  int64_t shift = 0;
+};
+/// Leaves shifts by multiples of `period` bits to the code.
+static std::optional<StoredCode> matchStored(KernelBuilder &b, Value code,
+                                             int64_t period) {
+  auto field = code.getDefiningOp<arith::AndIOp>();
+  DenseIntElementsAttr mask, amount;
+  if (!field || !matchPattern(field.getRhs(), m_Constant(&mask)) ||
+      !mask.isSplat())
+    return std::nullopt;
+  auto cast = field.getLhs().getDefiningOp<vector::BitCastOp>();
+  auto shifted =
+      cast ? cast.getSource().getDefiningOp<arith::ShRUIOp>() : nullptr;
+  if (!shifted)
+    return StoredCode{code, 0};
+  if (!matchPattern(shifted.getRhs(), m_Constant(&amount)) || !amount.isSplat())
+    return std::nullopt;
+  int64_t all = amount.getSplatValue<APInt>().getSExtValue();
+  int64_t shift = all % period;
+  auto high =
+      static_cast<int64_t>(mask.getSplatValue<APInt>().getZExtValue() << shift);
+  if (high > 255)
+    return std::nullopt;
+  auto type = llvm::cast<VectorType>(code.getType());
+  Value words = shifted.getLhs();
+  if (all != shift)
+    words = arith::ShRUIOp::create(
+        b, words,
+        arith::ConstantOp::create(
+            b, DenseElementsAttr::get(
+                   llvm::cast<VectorType>(words.getType()),
+                   b.getI32IntegerAttr(static_cast<int32_t>(all - shift)))));
+  Value bytes = vector::BitCastOp::create(b, type, words);
+  Value highMask = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(type,
+                                b.getI8IntegerAttr(static_cast<int8_t>(high))));
+  return StoredCode{arith::AndIOp::create(b, bytes, highMask), shift};
+}
+
 /// init + integer sums of one block of activations at `codes`.
 SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
                                            Value codes, ValueRange init) {
   int64_t count = input.paddedBlockK / layout.chunkK;
   int64_t perPlane = layout.chunkK / 4;
   auto tokens = static_cast<int64_t>(init.size());
-  // One token alone would wait for each dot product: keep several sums.
-  int64_t ways = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
+  // Codes of a few bits are as good where they lie in their bytes, if those of
+  // one place have a sum of their own, which is shifted in the end: for one
+  // token, shifting each of them costs as much as multiplying. Four places,
+  // since each sum costs something at the end of a block.
+  int64_t bits = format.getIntegerBits();
+  int64_t places = std::min<int64_t>(4, 8 / bits);
+  bool inPlace = hasVNNI() && tokens == 1 && 8 % bits == 0 &&
+                 input.paddedBlockK <= 1 << 15;
+  if (inPlace)
+    ways = std::max(ways, places);
+  SmallVector<std::optional<int64_t>> shifts(ways);
   auto chunk = [&](Value at, Value x, SmallVector<Value> sums) {
-    for (auto [i, weights] :
+    for (auto [i, decoded] :
          llvm::enumerate(format.emitCodes(e, at, rowParams))) {
       auto j = static_cast<int64_t>(i);
+      Value weights = decoded;
+      std::optional<int64_t> &shift = shifts[j % ways];
+      std::optional<StoredCode> stored;
+      if (inPlace)
+        stored = matchStored(b, decoded, places * bits);
+      if (stored && stored->shift == shift.value_or(stored->shift)) {
+        weights = stored->bytes;
+        shift = stored->shift;
+      } else {
+        assert(shift.value_or(0) == 0 && "a sum has codes of one place");
+        shift = 0;
+      }
       for (int64_t m = 0; m < tokens; ++m) {
         Value four = b.loadVector(4, activations[0],
                                   b.add(x, 4 * (j % perPlane * tokens + m)));
@@ -173,23 +234,40 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   SmallVector<Value> sums(tokens * ways, e.splatInt(b.i32s(e.rows), 0));
   for (int64_t m = 0; m < tokens; ++m)
     sums[m * ways] = init[m];
-  if (count * perPlane <= 32) {
-    for (int64_t c = 0; c < count; ++c)
-      sums = chunk(b.add(chunks, c * layout.chunkBytes),
-                   b.add(codes, c * layout.chunkK * tokens), sums);
+  auto unrolled = [&](Value at, Value x, int64_t number, ValueRange init) {
+    SmallVector<Value> next(init);
+    for (int64_t c = 0; c < number; ++c)
+      next = chunk(b.add(at, c * layout.chunkBytes),
+                   b.add(x, c * layout.chunkK * tokens), next);
+    return next;
+  };
+  // A whole block in straight code, but for dot products made of several
+  // instructions: LLVM would go through it token by token, all weights on the
+  // stack.
+  bool straight = hasVNNI() || tokens == 1;
+  if (count * perPlane <= (straight ? 32 : 4)) {
+    sums = unrolled(chunks, codes, count, sums);
   } else {
-    sums = b.loop(b.index(0), b.index(count), 1, sums,
-                  [&](Value c, ValueRange carried) {
-                    return chunk(b.add(chunks, b.mul(c, layout.chunkBytes)),
+    int64_t step = straight ? 1 : std::max<int64_t>(1, 4 / perPlane);
+    while (count % step != 0)
+      step /= 2;
+    sums =
+        b.loop(b.index(0), b.index(count), step, sums,
+               [&](Value c, ValueRange carried) {
+                 return unrolled(b.add(chunks, b.mul(c, layout.chunkBytes)),
                                  b.add(codes, b.mul(c, layout.chunkK * tokens)),
-                                 SmallVector<Value>(carried));
-                  });
+                                 step, carried);
+               });
   }
   SmallVector<Value> totals;
   for (int64_t m = 0; m < tokens; ++m) {
-    Value total = sums[m * ways];
-    for (int64_t w = 1; w < ways; ++w)
-      total = b.add(total, sums[m * ways + w]);
+    Value total;
+    for (int64_t w = 0; w < ways; ++w) {
+      Value sum = sums[m * ways + w];
+      if (int64_t shift = shifts[w].value_or(0))
+        sum = arith::ShRSIOp::create(b, sum, e.splatInt(b.i32s(e.rows), shift));
+      total = total ? b.add(total, sum) : sum;
+    }
     totals.push_back(total);
   }
   return totals;
@@ -208,16 +286,16 @@ std::optional<int64_t> cpu::matchInteger(Value vector) {
 
 // With a full tile of tokens the dot products of a block outlast the window of
 // out-of-order execution, so that cache misses of the next blocks would not
-// overlap with them. Measured on Zen 4: 4 to 16 KiB ahead are alike, a whole
-// block at once is better than a line with each chunk.
+// overlap with them. A whole block at once is better than a line with each
+// chunk (Zen 4).
 void TileEmitter::prefetch(Value block, int64_t tokens) {
-  int64_t bytes = layout.blockBytes();
-  if (tokens < tokenTile(b.target) || bytes > prefetchBytes)
+  int64_t bytes = layout.blockBytes(), ahead = tuning.prefetch << 10;
+  if (tokens < tuning.tokenTile || bytes > ahead)
     return;
   for (int64_t i = 0; i < bytes; i += 64)
-    memref::PrefetchOp::create(
-        b, e.blob, ValueRange{b.add(block, prefetchBytes + i)},
-        /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+    memref::PrefetchOp::create(b, e.blob, ValueRange{b.add(block, ahead + i)},
+                               /*isWrite=*/false, /*localityHint=*/2,
+                               /*isDataCache=*/true);
 }
 
 SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
@@ -279,7 +357,7 @@ SmallVector<Value> TileEmitter::chunksF32(Value chunks, ValueRange rowParams,
                                           Value firstK, ValueRange init) {
   int64_t count = layout.chunksPerBlock();
   auto tokens = static_cast<int64_t>(init.size());
-  int64_t ways = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens);
   // Enough inputs in a loop body to fill the pipeline.
   int64_t unroll = std::max<int64_t>(1, 8 / layout.chunkK);
   int64_t main = count / unroll * unroll;
@@ -388,26 +466,30 @@ SmallVector<Type> cpu::activationTypes(KernelBuilder &b,
 }
 
 SmallVector<Type> cpu::matmulArguments(KernelBuilder &b, WeightType weight,
-                                       Arithmetic arithmetic) {
+                                       Arithmetic arithmetic,
+                                       const KernelTuning &tuning) {
   Type idx = b.getIndexType();
   SmallVector<Type> arguments = {b.bytes(), idx};
   arguments.append(
-      activationTypes(b, ActivationLayout::get(weight, arithmetic)));
+      activationTypes(b, ActivationLayout::get(weight, arithmetic, tuning)));
   arguments.append({b.matrix(weight.getN()), idx, idx});
   return arguments;
 }
 
 func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
-                               Arithmetic arithmetic) {
+                               Arithmetic arithmetic,
+                               const KernelTuning &tuning) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   ::qc::PackedLayout layout = weight.getLayout();
-  SmallVector<Type> arguments = matmulArguments(types, weight, arithmetic);
+  SmallVector<Type> arguments =
+      matmulArguments(types, weight, arithmetic, tuning);
   func::FuncOp amx;
   if (ctx.target.amx && arithmetic == Arithmetic::Int8)
-    amx = amxMatmulKernel(ctx, weight);
+    amx = amxMatmulKernel(ctx, weight, tuning);
   std::string name = llvm::formatv("matmul_{0}_{1}", weightName(weight),
                                    stringifyArithmetic(arithmetic));
+  name += tuningName(ctx, tuning);
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
@@ -420,11 +502,11 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
                    [&] { func::CallOp::create(b, amx, args); });
         }
         // Registers for the sums of a tile, its weights and temporaries.
-        int64_t tile = tokenTile(b.target);
+        int64_t tile = tuning.tokenTile;
         int64_t lanes = b.target.lanes;
         Value firstToken, lastToken;
         auto part = [&](Value rowBlock, Value firstRow) {
-          TileEmitter emitter(b, weight, arithmetic, args[0], firstRow,
+          TileEmitter emitter(b, weight, arithmetic, tuning, args[0], firstRow,
                               activations);
           Value at = b.add(b.add(args[1], layout.headerBytes),
                            b.mul(rowBlock, layout.rowBlockBytes()));
@@ -442,8 +524,9 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
         // The activations of so many tokens stay in the second-level cache
         // while all weights pass by.
         int64_t strip = std::max<int64_t>(
-            1, tokenStripBytes / (tile * layout.paddedK() *
-                                  (arithmetic == Arithmetic::Int8 ? 1 : 4)));
+            1,
+            (tuning.strip << 10) / (tile * layout.paddedK() *
+                                    (arithmetic == Arithmetic::Int8 ? 1 : 4)));
         b.loop(first, tokens, strip * tile, [&](Value token) {
           firstToken = token;
           lastToken = b.min(b.add(token, strip * tile), tokens);

@@ -20,10 +20,17 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
 
     The weights must be packed for the vector width of the CPU
     (`qc-pack-weights{rows=...}`), every dequantize of a matrix fused.
+
+    `tuning` replaces constants of the cost model (docs/Performance.md):
+    `"token-tile=8,strip=256"` for all kernels, and behind semicolons for the
+    products of one format and arithmetic:
+    `"prefetch=0; grouped<bits = 4, group = 128, scale = f16>/int8: token-tile=16"`.
   }];
   let options = [
     Option<"mcpu", "mcpu", "std::string", "\"native\"",
            "CPU to generate for: an LLVM name (x86-64-v2, x86-64-v3, x86-64-v4, znver4, ...), x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-v4-amx, or native">,
+    Option<"tuning", "tuning", "std::string", "\"\"",
+           "Constants that differ from the cost model's">,
     Option<"maxTokens", "max-tokens", "int64_t", "128",
            "Most tokens that one step processes">,
   ];

@@ -305,7 +305,8 @@ func::FuncOp cpu::lookupKernel(KernelContext &ctx, WeightType weight) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   TableLayout t = *TableLayout::get(ctx.target, weight, Arithmetic::Int8);
-  auto input = ActivationLayout::get(weight, Arithmetic::Int8);
+  auto input = ActivationLayout::get(weight, Arithmetic::Int8,
+                                     ctx.tuning.get(weight, Arithmetic::Int8));
   ::qc::PackedLayout layout = weight.getLayout();
   Type idx = types.getIndexType();
   SmallVector<Type> arguments = {types.bytes(), idx};

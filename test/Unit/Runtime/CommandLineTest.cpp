@@ -15,8 +15,20 @@ TEST_F(CommandLineTest, HelpAndVersion) {
   EXPECT_EQ(result.code, 0);
   EXPECT_NE(result.out.find("Examples:"), std::string::npos);
   EXPECT_EQ(result.err, "");
-  EXPECT_EQ(story({"--version"}).out,
-            "fake, compiled by qc for x86-64, ABI 2\n");
+  EXPECT_EQ(story({"--version"}).out, "fake, compiled by qc for x86-64, ABI " +
+                                          std::to_string(QC_ABI_VERSION) +
+                                          "\n");
+}
+
+/// Of a model for the CPU.
+TEST_F(CommandLineTest, DevicesNeedAModelForOne) {
+  expectError({"--list-devices"}, 2,
+              "--list-devices: this model was compiled for the CPU");
+  expectError({"--device", "0", "--generate-ids", "x"}, 2,
+              "--device: this model was compiled for the CPU");
+  expectError({"--device", ""}, 2, "a number or a part of a name");
+  expectError({"--device-timeout", "0"}, 2, "a number of seconds from 1");
+  expectError({"--list-devices", "--bench"}, 2, "exclude each other");
 }
 
 TEST_F(CommandLineTest, BadOptions) {

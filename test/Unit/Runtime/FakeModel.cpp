@@ -152,5 +152,6 @@ const QCModel qc_model = {QC_ABI_VERSION,
                           1,
                           formatTests,
                           1,
+                          nullptr,
                           QC_FAKE_VERSIONS};
 }

@@ -9,127 +9,15 @@
 //
 //===----------------------------------------------------------------------===//
 #include "AMXTrap.h"
-#include "KernelJIT.h"
+#include "KernelCases.h"
+#include "TestCPUs.h"
 #include "qc/Format/Format.h"
 #include "gtest/gtest.h"
-
-#include <cmath>
-#include <cstring>
-#include <random>
 
 using namespace qc;
 using namespace qc::test;
 
 namespace {
-
-const char *const formats[] = {
-    "float<f32>",
-    "float<f16>",
-    "float<bf16>",
-    "grouped<bits = 1, group = 32, scale = f16>",
-    "grouped<bits = 2, group = 64, scale = f16>",
-    "grouped<bits = 2, group = 16, scale = f32, zero = int>",
-    "grouped<bits = 3, group = 32, scale = f16, zero = f16>",
-    "grouped<bits = 3, group = 128, scale = bf16>",
-    "grouped<bits = 4, group = 32, scale = f16>",
-    "grouped<bits = 4, group = 64, scale = f16, zero = int>",
-    "grouped<bits = 4, group = 10, scale = f16>",
-    "grouped<bits = 4, group = channel, scale = f16>",
-    "grouped<bits = 5, group = 64, scale = f16>",
-    "grouped<bits = 6, group = 64, scale = f16, zero = int>",
-    "grouped<bits = 7, group = 64, scale = f16>",
-    "grouped<bits = 8, group = 128, scale = f16, zero = int>",
-    "grouped<bits = 8, group = channel, scale = f32>",
-    "grouped<bits = 8, group = 300, scale = f32, zero = f32>",
-    "lut<nf4, group = 64, scale = f32>",
-    "lut<fp4, group = 32, scale = f16>",
-    "lut<nf4, group = 64, scale = f32, double_quant = 256>",
-    "lut<bits = 3, group = 48, scale = f16>",
-    "lut<bits = 8, group = 64, scale = f16>",
-    "lut<bits = 6, group = 32, scale = f16>",
-    "codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>",
-    "codebook<books = 1, bits = 12, vector = 4, scale = f32, entry = f32>",
-    "codebook<books = 3, bits = 5, vector = 6, scale = f16, entry = f32>",
-    "codebook<books = 2, bits = 7, vector = 12, scale = f16, entry = f16>",
-};
-
-struct Shape {
-  int64_t n, k;
-};
-// 1xN, odd K, K not a multiple of the group, N not a multiple of the tile.
-const Shape shapes[] = {{1, 64}, {17, 33}, {5, 1}, {50, 172}, {16, 256}};
-
-/// A weight with random components whose numbers are moderate.
-HostWeight randomWeight(const Format &format, int64_t n, int64_t k,
-                        std::mt19937 &rng) {
-  HostWeight weight;
-  weight.n = n;
-  weight.k = k;
-  std::normal_distribution<float> normal(0, 1);
-  int64_t entries = 256; // of a codebook
-  for (const TensorSpec &spec : format.components(n, k))
-    if (spec.name == "codebooks")
-      entries = spec.shape[1];
-  for (const TensorSpec &spec : format.components(n, k)) {
-    Tensor tensor(spec);
-    for (int64_t i = 0; i < spec.numElements(); ++i) {
-      uint8_t *at = tensor.bytes.data() + i * byteWidth(spec.type);
-      float value = normal(rng);
-      // Scales are positive; one of a hundred is subnormal in f16.
-      if (spec.name == "scales" || spec.name == "scale_absmax")
-        value = rng() % 100 ? std::abs(value) * 0.05f + 0.001f : 3e-8f;
-      if (spec.name == "zeros")
-        value = std::abs(value) * 3;
-      switch (spec.type) {
-      case DType::F32:
-        std::memcpy(at, &value, 4);
-        break;
-      case DType::F16: {
-        uint16_t bits = floatToHalf(value);
-        std::memcpy(at, &bits, 2);
-        break;
-      }
-      case DType::BF16: {
-        uint16_t bits = floatToBfloat(value);
-        std::memcpy(at, &bits, 2);
-        break;
-      }
-      case DType::U16: {
-        auto code = static_cast<uint16_t>(rng() % entries);
-        std::memcpy(at, &code, 2);
-        break;
-      }
-      default:
-        *at =
-            static_cast<uint8_t>(rng() % (spec.name == "zeros" ? 16 : entries));
-      }
-    }
-    weight.components.push_back(std::move(tensor));
-  }
-  return weight;
-}
-
-std::vector<uint8_t> packed(const Format &format, const HostWeight &weight,
-                            int64_t rows) {
-  PackedLayout layout = format.packedLayout(weight.n, weight.k, rows);
-  std::vector<uint8_t> blob(static_cast<size_t>(layout.totalBytes()));
-  format.pack(weight.views(), layout, blob.data());
-  return blob;
-}
-
-bool hasIntegerCodes(const std::string &format) {
-  // Codebooks of 6 values do not fill 4-byte words.
-  return format.rfind("float", 0) != 0 &&
-         format.find("vector = 6") == std::string::npos;
-}
-/// Shuffles of bytes over 512 bits, for tables of partial sums.
-bool hasByteShuffles(const std::string &cpu) {
-  return cpu == "icelake-server" || cpu == "x86-64-v4-amx" ||
-         cpu.rfind("sapphirerapids", 0) == 0;
-}
-bool hasFloatZeros(const std::string &format) {
-  return format.find("zero = ") != std::string::npos;
-}
 
 /// What rounding the tables of partial sums to 8 bits may change in each row's
 /// sum, over its scale: half a step a look-up, where a step is 1/127 of a K
@@ -162,20 +50,23 @@ double tableRounding(const HostWeight &weight, const float *x, int64_t block) {
   return bound;
 }
 
+/// Shuffles of bytes over 512 bits, for tables of partial sums.
+bool hasByteShuffles(const std::string &cpu) {
+  return cpu == "icelake-server" || cpu == "x86-64-v4-amx" ||
+         cpu.rfind("sapphirerapids", 0) == 0;
+}
+
 class KernelTest : public testing::TestWithParam<std::string> {};
 
 } // namespace
 
-// Tiles of 8, 4, 2 and 1 tokens.
-const std::vector<size_t> tokenCounts = {1, 3, 11, 15};
-
 static void checkMatmul(const std::string &spelling, const Format &format,
                         Shape shape, bool int8, const std::string &cpu,
-                        int64_t rows = 0,
-                        const std::vector<size_t> &counts = tokenCounts) {
+                        int64_t rows = 0, const std::string &tuning = "",
+                        const std::vector<size_t> &counts = {}) {
   std::string error;
-  auto kernel =
-      KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error, rows);
+  auto kernel = KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error,
+                                  rows, tuning);
   ASSERT_TRUE(kernel) << error;
   std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
   HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
@@ -194,15 +85,18 @@ static void checkMatmul(const std::string &spelling, const Format &format,
   if (spelling.find("books = 2, bits = 8, vector = 8") != std::string::npos)
     EXPECT_EQ(kernel->tableLookups > 0,
               int8 && hasByteShuffles(cpu) && kernel->rows == 64);
-  for (size_t m : counts) {
+  // Tiles of 8, 4, 2 and 1 tokens; with a tuning 16, too.
+  for (size_t m : !counts.empty()  ? counts
+                  : tuning.empty() ? std::vector<size_t>{1, 3, 11, 15}
+                                   : std::vector<size_t>{1, 7, 27}) {
     std::vector<float> x(m * k), y(m * n, NAN);
     std::normal_distribution<float> normal(0, 2);
     for (float &value : x)
       value = normal(rng);
     if (m == 3) // a token of zeros
       std::fill_n(x.begin(), k, 0.0f);
-    std::vector<uint8_t> scratch(static_cast<size_t>(kernel->scratchBytes) +
-                                 64);
+    std::vector<uint8_t> scratch(
+        static_cast<size_t>(kernel->scratchFor(static_cast<int64_t>(m)) + 64));
     kernel->matmul(blob.data(), x.data(), static_cast<int64_t>(m), y.data(),
                    scratch.data());
     double tables = 0;
@@ -275,6 +169,29 @@ TEST_P(KernelTest, RowBlocksWiderThanRegisters) {
       checkMatmul(spelling, *format, {50, 172}, true, GetParam(), rows);
     if (HasFatalFailure())
       return;
+  }
+}
+
+/// Constants that --tune may choose, and the ends of their ranges.
+TEST_P(KernelTest, Tunings) {
+  std::string error;
+  for (const char *spelling :
+       {"float<f16>", "grouped<bits = 4, group = 32, scale = f16>",
+        "grouped<bits = 8, group = 128, scale = f16, zero = int>",
+        "lut<nf4, group = 64, scale = f32>"}) {
+    auto format = parseFormat(spelling, error);
+    ASSERT_TRUE(format) << error;
+    for (const char *tuning :
+         {"token-tile=1,sums=1,strip=1,prefetch=0",
+          "token-tile=2,sums=2,prefetch=1", "token-tile=4,sums=8,strip=1",
+          "token-tile=16,sums=16,prefetch=64"}) {
+      SCOPED_TRACE(tuning);
+      checkMatmul(spelling, *format, {50, 172}, false, GetParam(), 0, tuning);
+      if (hasIntegerCodes(spelling))
+        checkMatmul(spelling, *format, {50, 172}, true, GetParam(), 0, tuning);
+      if (HasFatalFailure())
+        return;
+    }
   }
 }
 
@@ -359,7 +276,7 @@ protected:
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     if (!format->check(shape.n, shape.k))
-      checkMatmul(spelling, *format, shape, true, GetParam(), rows, counts);
+      checkMatmul(spelling, *format, shape, true, GetParam(), rows, "", counts);
   }
   int64_t before = 0;
 };

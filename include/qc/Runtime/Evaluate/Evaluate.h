@@ -42,6 +42,9 @@ double streamBandwidth(ThreadPool &pool, int64_t repeats, int64_t &bytes);
 /// Compares each generated kernel of the model with the definition of its
 /// format; prints a line each and a summary. True if all pass.
 bool selfTest(const QCModel &model, const void *weights, bool quiet);
+/// The same on a device: the decoding of each format on every code point, and
+/// that one token at a time gives what several at once give.
+bool selfTest(const QCDeviceModel &model, Device &device, bool quiet);
 
 /// Whether this CPU has a feature (LLVM's name) and the operating system saves
 /// its registers; asks Linux for those of AMX. False for names that are not

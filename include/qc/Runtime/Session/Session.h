@@ -1,12 +1,14 @@
 //===- Session.h - A running model ------------------------------*- C++ -*-===//
 //
 // One sequence of tokens over a model: KV cache, scratch memory and the team of
-// threads. Ids and positions are checked here, before generated code sees them.
+// threads, or the device that the model was compiled for. Ids and positions are
+// checked here, before generated code sees them.
 //
 //===----------------------------------------------------------------------===//
 #ifndef QC_RUNTIME_SESSION_SESSION_H
 #define QC_RUNTIME_SESSION_SESSION_H
 
+#include "qc/Runtime/Device/Device.h"
 #include "qc/Runtime/ModelABI.h"
 #include "qc/Runtime/Session/HugePages.h"
 #include "qc/Runtime/Threads/TeamSize.h"
@@ -56,13 +58,15 @@ public:
     bool hugePages = false;
     /// All threads run every step, even while there are CPUs for fewer.
     bool fixedThreads = false;
+    std::string device; ///< see DeviceOptions; of a model on a GPU
+    int64_t deviceTimeout = DeviceOptions().timeoutSeconds;
   };
   /// `weights`: section "weights", QCModel::weights_bytes long, 64-byte
-  /// aligned.
-  static std::unique_ptr<Session> create(const QCModel &model,
-                                         const void *weights,
-                                         const Options &options,
-                                         std::string &error);
+  /// aligned. `deviceError`: set where a device is the reason of a failure.
+  static std::unique_ptr<Session>
+  create(const QCModel &model, const void *weights, const Options &options,
+         std::string &error,
+         std::optional<DeviceError::Kind> *deviceError = nullptr);
 
   /// Appends `ids` to the sequence, QCModel::max_tokens at a time; logits
   /// [vocab_size] of the last one, valid until the next call. Null and `error`
@@ -88,6 +92,10 @@ public:
   /// Least threads that have run a step since the session was created.
   int64_t fewestThreads() const { return fewest; }
   const QCModel &model() const { return m; }
+  /// Null on the CPU.
+  const Device *device() const { return gpu.get(); }
+  /// Why the device failed in append() or score(), if it did.
+  std::optional<DeviceError::Kind> deviceFailure() const { return failure; }
   /// Forgets everything from `position` on.
   void truncate(int64_t position) {
     used = std::clamp<int64_t>(position, 0, used);
@@ -98,7 +106,10 @@ private:
       : m(model), weights(weights), limit(capacity) {}
   bool check(std::span<const int32_t> ids, std::string &error) const;
   bool stopped(std::string &error) const;
-  void step(QCStepFn fn, std::span<const int32_t> ids, float *out);
+  /// Runs QC_STEP_`kind`. False and `error` only on a device.
+  bool step(int kind, std::span<const int32_t> ids, float *out,
+            std::string &error);
+  void stepOnCPU(int kind, std::span<const int32_t> ids, float *out);
 
   const QCModel &m;
   const void *weights;
@@ -111,6 +122,8 @@ private:
   int64_t fewest = 1;
   const std::atomic<bool> *stopFlag = nullptr;
   HugePages hugePages;
+  std::unique_ptr<Device> gpu;
+  std::optional<DeviceError::Kind> failure;
 };
 
 } // namespace qc::rt

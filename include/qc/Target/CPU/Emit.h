@@ -9,9 +9,11 @@
 namespace mlir::qc::cpu {
 
 /// Translates a model in the LLVM dialect to LLVM IR and adds `qc_model` (see
-/// qc/Runtime/ModelABI.h) from the module's attributes.
-llvm::Expected<std::unique_ptr<llvm::Module>>
-translateModel(ModuleOp module, const CPU &cpu, llvm::LLVMContext &context);
+/// qc/Runtime/ModelABI.h) from the module's attributes. `addDevice` adds the
+/// QCDeviceModel of a model that a GPU runs.
+llvm::Expected<std::unique_ptr<llvm::Module>> translateModel(
+    ModuleOp module, const CPU &cpu, llvm::LLVMContext &context,
+    function_ref<llvm::Constant *(llvm::Module &)> addDevice = nullptr);
 
 /// One module of the optimized modules of the same model for `cpus`, best
 /// first: functions keep their CPU, and `qc_model` of the last lists all

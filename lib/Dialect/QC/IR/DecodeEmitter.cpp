@@ -74,7 +74,44 @@ Value DecodeEmitter::loadRows(Value offset, Type type) {
               VectorType::get({rows}, type));
 }
 
+Value DecodeEmitter::loadF32(Value offset, Type type) {
+  if (!target.words)
+    return toF32(loadRows(offset, type));
+  int64_t bits = type.getIntOrFloatBitWidth();
+  Value raw = loadElements(atRows(offset, bits / 8), bits);
+  if (type.isF16())
+    return emitHalfToF32(b, loc, raw);
+  if (type.isBF16())
+    return emitBfloatToF32(b, loc, raw);
+  return arith::BitcastOp::create(b, loc, f32Vector(), raw);
+}
+
+Value DecodeEmitter::loadUnsigned(Value offset, Type type) {
+  int64_t bits = type.getIntOrFloatBitWidth();
+  if (target.words)
+    return loadElements(atRows(offset, bits / 8), bits);
+  return arith::ExtUIOp::create(b, loc, i32Vector(), loadRows(offset, type));
+}
+
+Value DecodeEmitter::loadUnsignedF32(Value offset, Type type) {
+  Value raw =
+      target.words ? loadUnsigned(offset, type) : loadRows(offset, type);
+  return arith::UIToFPOp::create(b, loc, f32Vector(), raw);
+}
+
+Value DecodeEmitter::broadcastF32(Value offset) {
+  Value value;
+  if (target.words)
+    value = arith::BitcastOp::create(b, loc, b.getF32Type(), loadWord(offset));
+  else
+    value = vector::ExtractOp::create(
+        b, loc, load(offset, VectorType::get({1}, b.getF32Type())), 0);
+  return vector::BroadcastOp::create(b, loc, f32Vector(), value);
+}
+
 SmallVector<Value> DecodeEmitter::unpackCodes(Value offset, int bits) {
+  if (target.words)
+    return unpackWords(offset, bits);
   int64_t chunkK = ::qc::codeChunkK(bits);
   auto bytes = VectorType::get({4 * rows}, b.getI8Type());
   SmallVector<Value> codes(chunkK / 4);
@@ -115,7 +152,9 @@ SmallVector<Value> DecodeEmitter::unpackCodes(Value offset, int bits) {
 }
 
 SmallVector<Value> DecodeEmitter::splitCodes(Value codes) {
-  Value words = vector::BitCastOp::create(b, loc, i32Vector(), codes);
+  Value words = codes;
+  if (codes.getType() != i32Vector())
+    words = vector::BitCastOp::create(b, loc, i32Vector(), codes);
   SmallVector<Value> split;
   for (int64_t q = 0; q < 4; ++q) {
     Value shifted = words;
@@ -131,6 +170,9 @@ SmallVector<Value> DecodeEmitter::splitCodes(Value codes) {
 }
 
 Value DecodeEmitter::lookup(Value table, int64_t entries, Value index) {
+  if (target.words)
+    return arith::BitcastOp::create(b, loc, f32Vector(),
+                                    lookupWords(table, 1, index, 1).front());
   auto intrinsic = [&](StringRef name, ValueRange operands) {
     return LLVM::CallIntrinsicOp::create(b, loc, f32Vector(),
                                          b.getStringAttr(name), operands)
@@ -169,6 +211,29 @@ Value DecodeEmitter::lookup(Value table, int64_t entries, Value index) {
 }
 
 Value DecodeEmitter::lookupBytes(Value table, int bits, Value codes) {
+  if (target.words) {
+    Value result;
+    for (auto [q, code] : llvm::enumerate(splitCodes(codes))) {
+      auto constant = [&](int64_t value) {
+        return splatInt(i32Vector(), value);
+      };
+      Value word = lookupWords(
+          table, 1, arith::ShRUIOp::create(b, loc, code, constant(2)), 1)[0];
+      Value shift = arith::ShLIOp::create(
+          b, loc, arith::AndIOp::create(b, loc, code, constant(3)),
+          constant(3));
+      Value entry = arith::AndIOp::create(
+          b, loc, arith::ShRUIOp::create(b, loc, word, shift), constant(255));
+      if (q == 0) {
+        result = entry;
+        continue;
+      }
+      entry = arith::ShLIOp::create(b, loc, entry,
+                                    constant(8 * static_cast<int64_t>(q)));
+      result = arith::OrIOp::create(b, loc, result, entry);
+    }
+    return result;
+  }
   auto bytes = cast<VectorType>(codes.getType());
   auto intrinsic = [&](StringRef name, ValueRange operands) -> Value {
     return LLVM::CallIntrinsicOp::create(b, loc, bytes, b.getStringAttr(name),

@@ -296,6 +296,10 @@ LogicalResult PackWeightsPass::checkOptions() {
     return emitError(getOperation().getLoc())
            << "rows is " << rows.getValue()
            << ", expected a number in [1, 256]";
+  if (alignment < 64 || alignment > 65536 || !llvm::isPowerOf2_64(alignment))
+    return emitError(getOperation().getLoc())
+           << "alignment is " << alignment.getValue()
+           << ", expected a power of two in [64, 65536]";
   if (threads < 0 || threads > 1024)
     return emitError(getOperation().getLoc())
            << "threads is " << threads.getValue()
@@ -355,11 +359,11 @@ LogicalResult PackWeightsPass::collect() {
     item.offset = totalBytes;
     int64_t end;
     if (item.bytes < 0 || llvm::AddOverflow(totalBytes, item.bytes, end) ||
-        end > INT64_MAX - 63)
+        end > INT64_MAX - alignment)
       return emitError(weight.getLoc())
              << "weight @" << weight.getSymName()
              << " makes the weights larger than any file";
-    totalBytes = (end + 63) / 64 * 64;
+    totalBytes = (end + alignment - 1) / alignment * alignment;
     items.push_back(item);
   }
   return success();

@@ -76,7 +76,7 @@ def PackWeightsPass : Pass<"qc-pack-weights", "::mlir::ModuleOp"> {
     `#qc.float<f32>`, everywhere in the module. Weights that nothing
     references are dropped.
 
-    Offsets are multiples of 64 bytes, in the order in which decoding one token
+    Offsets are multiples of `alignment` bytes, in the order in which decoding one token
     streams the weights; tables that are only looked up come first.
     The module gets `qc.weights = {file, bytes}` and `qc.weight_stats`, a
     dictionary `{format, count, parameters, bytes}` for each format, bytes as stored
@@ -90,6 +90,8 @@ def PackWeightsPass : Pass<"qc-pack-weights", "::mlir::ModuleOp"> {
   let options = [
     Option<"rows", "rows", "int64_t", "16",
            "Output rows in the lanes of a vector, in [1, 256]">,
+    Option<"alignment", "alignment", "int64_t", "64",
+           "Of the weights' offsets, a power of two in [64, 65536]">,
     Option<"output", "output", "std::string", "\"\"", "File to write">,
     Option<"threads", "threads", "int64_t", "0",
            "Threads that pack; 0: as many as the machine runs">,

@@ -14,6 +14,8 @@
 // Options, and outputs that cannot be written.
 // RUN: not qc-opt parts/nan.mlir --qc-pack-weights 2>&1 | FileCheck %s --check-prefix=OUTPUT
 // RUN: not qc-opt parts/nan.mlir --qc-pack-weights="rows=0 output=w.bin" 2>&1 | FileCheck %s --check-prefix=ROWS
+// RUN: not qc-opt parts/nan.mlir --qc-pack-weights="alignment=96 output=w.bin" 2>&1 | FileCheck %s --check-prefix=ALIGNMENT
+// ALIGNMENT: alignment is 96, expected a power of two in [64, 65536]
 // RUN: not qc-opt parts/nan.mlir --qc-pack-weights="threads=-1 output=w.bin" 2>&1 | FileCheck %s --check-prefix=THREADS
 // RUN: not qc-opt parts/nan.mlir --qc-pack-weights=output=nowhere/w.bin 2>&1 | FileCheck %s --check-prefix=FOLDER
 // RUN: not qc-opt parts/nan.mlir --qc-pack-weights=output=parts 2>&1 | FileCheck %s --check-prefix=ISFOLDER

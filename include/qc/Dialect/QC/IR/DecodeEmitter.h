@@ -5,6 +5,10 @@
 // emitted operations are of arith, vector and memref, or intrinsics that the
 // target has.
 //
+// On GPUs (`TargetFeatures::words`) memory is an array of 32-bit words, and
+// nothing narrower exists: loads take whole words and shift, codes stay four to
+// a word. `rows` is then what one thread owns, 1 or 4.
+//
 //===----------------------------------------------------------------------===//
 #ifndef QC_DIALECT_QC_IR_DECODEEMITTER_H
 #define QC_DIALECT_QC_IR_DECODEEMITTER_H
@@ -19,6 +23,8 @@ struct TargetFeatures {
   int64_t lanes = 4; ///< 32-bit lanes of a vector register
   bool fma = false, avx2 = false, avx512 = false, vnni512 = false,
        vnni256 = false, vbmi = false, amx = false;
+  /// A GPU: `blob` is memref<?xi32>, no value is narrower than a word.
+  bool words = false;
 };
 
 /// Vectors of inputs as sums of one entry of each of `books` codebooks, times
@@ -31,7 +37,7 @@ struct AdditiveTables {
 struct DecodeEmitter {
   OpBuilder &b;
   Location loc;
-  Value blob;     ///< memref<?xi8>
+  Value blob;     ///< memref<?xi8>; of words memref<?xi32>
   int64_t rows;   ///< output rows in the lanes
   int64_t stride; ///< rows of a row block of the layout, a multiple of `rows`
   Value firstRow; ///< of the row block that lane 0 has (index); null is 0
@@ -55,13 +61,21 @@ struct DecodeEmitter {
   /// Loads the lanes' elements of an array of `stride` elements of `type`.
   Value loadRows(Value offset, Type type);
   /// The same of floats, widened.
-  Value loadF32(Value offset, Type type) {
-    return toF32(loadRows(offset, type));
+  Value loadF32(Value offset, Type type);
+  /// The same of unsigned integers, as vector<rows x i32> or as f32.
+  Value loadUnsigned(Value offset, Type type);
+  Value loadUnsignedF32(Value offset, Type type);
+  /// The f32 at `offset` in all lanes.
+  Value broadcastF32(Value offset);
+  /// Codes of a chunk: vector<4*rows x i8>, of words vector<rows x i32>.
+  VectorType codeVector() {
+    return target.words ? i32Vector()
+                        : VectorType::get({4 * rows}, b.getI8Type());
   }
   /// Codes of `bits` bits of the chunk at `offset`, packed as qc::packCodes
-  /// does: codeChunkK(bits) / 4 values of vector<4*rows x i8>.
+  /// does: codeChunkK(bits) / 4 values of codeVector().
   SmallVector<Value> unpackCodes(Value offset, int bits);
-  /// From vector<4*rows x i8> to 4 x vector<rows x i32>, zero extended.
+  /// From codeVector() to 4 x vector<rows x i32>, zero extended.
   SmallVector<Value> splitCodes(Value codes);
   /// table[index] for an f32 table at byte offset `table`; index vector<rows x
   /// i32>.
@@ -69,7 +83,28 @@ struct DecodeEmitter {
   /// table[code] for byte codes below 2^bits and a byte table at byte offset
   /// `table`; a table of fewer than 64 entries is repeated to fill 64 bytes.
   Value lookupBytes(Value table, int bits, Value codes);
+  /// Words `first`, `first` + 1, ... of entry `index` (vector<rows x i32>) of a
+  /// table of entries of `entryWords` words at byte offset `table`: `count`
+  /// values of vector<rows x i32>. Targets with `words` only.
+  SmallVector<Value> lookupWords(Value table, int64_t entryWords, Value index,
+                                 int64_t count);
+
+private:
+  /// `words` only: the word that holds byte `offset`, or the element of `bits`
+  /// bits there, zero extended to i32.
+  Value loadWord(Value offset);
+  Value loadElement(Value offset, int64_t bits);
+  /// Elements of `bits` bits of the lanes, zero extended to vector<rows x i32>.
+  Value loadElements(Value offset, int64_t bits);
+  SmallVector<Value> unpackWords(Value offset, int bits);
 };
+
+/// The f32 value of the f16 or bf16 in the low bits of `bits` (i32 or a vector
+/// of it), exact, subnormals included, in integer arithmetic.
+Value emitHalfToF32(OpBuilder &b, Location loc, Value bits);
+Value emitBfloatToF32(OpBuilder &b, Location loc, Value bits);
+/// The f16 nearest to an f32 (ties to even) in the low bits of an i32.
+Value emitF32ToHalf(OpBuilder &b, Location loc, Value value);
 
 } // namespace mlir::qc
 

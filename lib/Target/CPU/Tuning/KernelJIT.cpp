@@ -1,5 +1,5 @@
-//===- KernelJIT.cpp - Runs generated kernels in the test process ---------===//
-#include "KernelJIT.h"
+//===- KernelJIT.cpp - Runs generated kernels in this process -------------===//
+#include "qc/Target/CPU/Tuning/KernelJIT.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Func/Extensions/AllExtensions.h"
@@ -12,47 +12,80 @@
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
-using namespace ::qc::test;
-namespace cpu = mlir::qc::cpu;
+using namespace mlir::qc;
+using namespace mlir::qc::cpu;
 
-static bool hostHas(const std::string &name) {
-  llvm::Expected<cpu::CPU> host = cpu::CPU::get("native");
-  llvm::Expected<cpu::CPU> wanted = cpu::CPU::get(name);
-  if (!host || !wanted) {
+bool cpu::runsHere(const CPU &wanted) {
+  llvm::Expected<CPU> host = CPU::get("native");
+  if (!host) {
     llvm::consumeError(host.takeError());
-    llvm::consumeError(wanted.takeError());
     return false;
   }
-  return llvm::all_of(wanted->required, [&](const std::string &feature) {
+  return llvm::all_of(wanted.required, [&](const std::string &feature) {
     return llvm::is_contained(host->required, feature);
   });
 }
 
-std::vector<std::string>(::qc::test::allCPUs)() {
-  return {"x86-64-v2",      "x86-64-v3",      "x86-64-v3-vnni", "x86-64-v4",
-          "x86-64-v4-vnni", "icelake-server", "sapphirerapids"};
+namespace {
+/// LLVM IR for one CPU.
+struct Code {
+  std::unique_ptr<llvm::LLVMContext> context;
+  std::unique_ptr<llvm::Module> module;
+};
+} // namespace
+
+static llvm::Expected<Code> translate(ModuleOp module, const CPU &cpu) {
+  Code code;
+  code.context = std::make_unique<llvm::LLVMContext>();
+  auto translated = translateModel(module, cpu, *code.context);
+  if (!translated)
+    return translated.takeError();
+  code.module = std::move(*translated);
+  auto machine = cpu.createTargetMachine();
+  if (!machine)
+    return llvm::createStringError("cannot generate code for '" + cpu.name +
+                                   "'");
+  code.module->setTargetTriple(machine->getTargetTriple());
+  code.module->setDataLayout(machine->createDataLayout());
+  optimize(*code.module, *machine);
+  return code;
 }
 
-std::vector<std::string>(::qc::test::runnableCPUs)() {
-  std::vector<std::string> names;
-  for (const std::string &name : allCPUs())
-    if (hostHas(name))
-      names.push_back(name);
-  return names;
+static llvm::Expected<std::unique_ptr<llvm::orc::LLJIT>>
+createJIT(Code code, const CPU &cpu) {
+  llvm::orc::JITTargetMachineBuilder builder(code.module->getTargetTriple());
+  builder.setCPU(cpu.llvmName);
+  builder.addFeatures({cpu.features});
+  auto jit = llvm::orc::LLJITBuilder()
+                 .setJITTargetMachineBuilder(std::move(builder))
+                 .create();
+  if (!jit)
+    return jit.takeError();
+  auto barrier = llvm::orc::ExecutorSymbolDef(
+      llvm::orc::ExecutorAddr::fromPtr(+[](void *) {}),
+      llvm::JITSymbolFlags::Exported);
+  if (llvm::Error error =
+          (*jit)->getMainJITDylib().define(llvm::orc::absoluteSymbols(
+              {{(*jit)->mangleAndIntern("qc_barrier"), barrier}})))
+    return error;
+  if (llvm::Error error = (*jit)->addIRModule(llvm::orc::ThreadSafeModule(
+          std::move(code.module), std::move(code.context))))
+    return error;
+  return std::move(*jit);
 }
 
-std::vector<std::string>(::qc::test::runnableAMX)() {
-  // The host need not have tile registers, see AMXTrap.h.
-  if (!hostHas("x86-64-v4-vbmi"))
-    return {};
-  return {"x86-64-v4-amx", "sapphirerapids+emulation"};
+llvm::Expected<std::unique_ptr<llvm::orc::LLJIT>>
+cpu::createJIT(ModuleOp module, const CPU &cpu) {
+  llvm::Expected<Code> code = translate(module, cpu);
+  if (!code)
+    return code.takeError();
+  return ::createJIT(std::move(*code), cpu);
 }
 
 namespace {
 struct Compiled {
-  std::unique_ptr<llvm::LLVMContext> context;
-  std::unique_ptr<llvm::Module> code;
-  cpu::CPU target;
+  Code code;
+  CPU target;
   int64_t rows = 0, int8Block = 0, tableLookups = 0, scratch = 0;
 };
 } // namespace
@@ -60,18 +93,18 @@ struct Compiled {
 static std::optional<Compiled> lower(const std::string &format, int64_t n,
                                      int64_t k, bool int8,
                                      const std::string &cpuName,
-                                     std::string &error, int64_t rows = 0) {
+                                     std::string &error, int64_t rows = 0,
+                                     const std::string &tuning = "") {
   // Kernels of this CPU with AMX rewritten; code for one without.
   StringRef kernelCPU = cpuName;
   bool emulate = kernelCPU.consume_back("+emulation");
-  llvm::Expected<cpu::CPU> target =
-      cpu::CPU::get(emulate ? "x86-64-v4-vbmi" : kernelCPU);
+  llvm::Expected<CPU> target = CPU::get(emulate ? "x86-64-v4-vbmi" : kernelCPU);
   if (!target) {
     error = llvm::toString(target.takeError());
     return std::nullopt;
   }
   DialectRegistry registry;
-  registry.insert<mlir::qc::QCDialect, lm::LMDialect, func::FuncDialect,
+  registry.insert<QCDialect, lm::LMDialect, func::FuncDialect,
                   arith::ArithDialect>();
   func::registerAllExtensions(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
@@ -86,7 +119,7 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
     error = parseError;
     return std::nullopt;
   }
-  auto attribute = dyn_cast_or_null<mlir::qc::FormatAttrInterface>(
+  auto attribute = dyn_cast_or_null<FormatAttrInterface>(
       parseAttribute("#qc." + format, &context));
   if (!attribute)
     return std::nullopt;
@@ -107,16 +140,17 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
   if (!module)
     return std::nullopt;
   PassManager pm(&context);
-  cpu::LowerToCPUKernelsPassOptions options;
+  LowerToCPUKernelsPassOptions options;
   options.mcpu = kernelCPU.str();
+  options.tuning = tuning;
   options.maxTokens = KernelJIT::maxTokens;
-  pm.addPass(cpu::createLowerToCPUKernelsPass(options));
-  cpu::PlanMemoryPassOptions plan;
+  pm.addPass(createLowerToCPUKernelsPass(options));
+  PlanMemoryPassOptions plan;
   plan.maxTokens = KernelJIT::maxTokens;
-  pm.addPass(cpu::createPlanMemoryPass(plan));
+  pm.addPass(createPlanMemoryPass(plan));
   if (emulate)
-    pm.addNestedPass<func::FuncOp>(cpu::createEmulateAMXPass());
-  cpu::buildKernelsToLLVMPipeline(pm);
+    pm.addNestedPass<func::FuncOp>(createEmulateAMXPass());
+  buildKernelsToLLVMPipeline(pm);
   if (failed(pm.run(*module)))
     return std::nullopt;
   Compiled result;
@@ -126,18 +160,13 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
   result.int8Block = attrs.getAs<IntegerAttr>("int8_block").getInt();
   result.tableLookups = attrs.getAs<IntegerAttr>("table_lookups").getInt();
   result.scratch = attrs.getAs<IntegerAttr>("scratch").getInt();
-  result.context = std::make_unique<llvm::LLVMContext>();
-  auto code = cpu::translateModel(*module, *target, *result.context);
+  result.target = *target;
+  llvm::Expected<Code> code = translate(*module, *target);
   if (!code) {
     error = llvm::toString(code.takeError());
     return std::nullopt;
   }
   result.code = std::move(*code);
-  result.target = *target;
-  auto machine = target->createTargetMachine();
-  result.code->setTargetTriple(machine->getTargetTriple());
-  result.code->setDataLayout(machine->createDataLayout());
-  cpu::optimize(*result.code, *machine);
   return result;
 }
 
@@ -152,7 +181,7 @@ std::string KernelJIT::compileOnly(const std::string &format, int64_t n,
   SmallVector<char> bytes;
   llvm::raw_svector_ostream os(bytes);
   if (llvm::Error e =
-          cpu::emitCode(*compiled->code, *machine, cpu::CodeKind::Assembly, os))
+          emitCode(*compiled->code.module, *machine, CodeKind::Assembly, os))
     error = llvm::toString(std::move(e));
   return std::string(bytes.data(), bytes.size());
 }
@@ -160,37 +189,21 @@ std::string KernelJIT::compileOnly(const std::string &format, int64_t n,
 std::unique_ptr<KernelJIT> KernelJIT::create(const std::string &format,
                                              int64_t n, int64_t k, bool int8,
                                              const std::string &cpuName,
-                                             std::string &error, int64_t rows) {
+                                             std::string &error, int64_t rows,
+                                             const std::string &tuning) {
   std::optional<Compiled> compiled =
-      lower(format, n, k, int8, cpuName, error, rows);
+      lower(format, n, k, int8, cpuName, error, rows, tuning);
   if (!compiled)
     return nullptr;
   auto fail = [&](llvm::Error e) {
     error = llvm::toString(std::move(e));
     return nullptr;
   };
-  auto builder =
-      llvm::orc::JITTargetMachineBuilder(compiled->code->getTargetTriple());
-  builder.setCPU(compiled->target.llvmName);
-  builder.addFeatures({compiled->target.features});
-  auto jit = llvm::orc::LLJITBuilder()
-                 .setJITTargetMachineBuilder(std::move(builder))
-                 .create();
+  auto jit = ::createJIT(std::move(compiled->code), compiled->target);
   if (!jit)
     return fail(jit.takeError());
   auto result = std::make_unique<KernelJIT>();
   result->jit = std::move(*jit);
-  // Nobody waits in single-threaded test functions.
-  auto barrier = llvm::orc::ExecutorSymbolDef(
-      llvm::orc::ExecutorAddr::fromPtr(+[](void *) {}),
-      llvm::JITSymbolFlags::Exported);
-  auto &library = result->jit->getMainJITDylib();
-  if (llvm::Error e = library.define(llvm::orc::absoluteSymbols(
-          {{result->jit->mangleAndIntern("qc_barrier"), barrier}})))
-    return fail(std::move(e));
-  if (llvm::Error e = result->jit->addIRModule(llvm::orc::ThreadSafeModule(
-          std::move(compiled->code), std::move(compiled->context))))
-    return fail(std::move(e));
   auto matmul = result->jit->lookup("qc_kernel_0_matmul");
   if (!matmul)
     return fail(matmul.takeError());

@@ -1,0 +1,75 @@
+//===- Device.h - Runs the steps of a QCDeviceModel -------------*- C++ -*-===//
+//
+// A session's model on a GPU: its buffers, its kernels and its recorded steps.
+// One class a driver interface; a session knows this one only.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QC_RUNTIME_DEVICE_DEVICE_H
+#define QC_RUNTIME_DEVICE_DEVICE_H
+
+#include "qc/Runtime/DeviceABI.h"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace qc::rt {
+
+/// Why a device cannot go on, in one line, and what kind of reason it is.
+struct DeviceError {
+  enum class Kind {
+    Usage,       ///< no device of that name
+    Unavailable, ///< no driver, no device, or it lacks something
+    OutOfMemory,
+    Failed ///< lost, hung
+  };
+  Kind kind = Kind::Unavailable;
+  std::string message;
+};
+
+/// One device as `--list-devices` shows it.
+struct DeviceInfo {
+  std::string name, type, driver;
+  uint64_t memoryBytes = 0;
+  /// Why the model cannot run on it; empty if it can.
+  std::string unsuitable;
+};
+
+struct DeviceOptions {
+  /// Index in the list or a part of the name; empty: the most capable one.
+  std::string device;
+  int64_t capacity = 0; ///< positions of the KV cache, >= 1
+  /// A step that takes longer counts as hung.
+  int64_t timeoutSeconds = 600;
+};
+
+class Device {
+public:
+  virtual ~Device();
+
+  /// Runs a step (QC_STEP_*) over `ids` at `position`; its logits go to `out`.
+  /// After an error the device is of no use any more.
+  virtual bool run(int step, std::span<const int32_t> ids, int64_t position,
+                   float *out, DeviceError &error) = 0;
+  virtual const DeviceInfo &info() const = 0;
+  /// Decodes the packed weight `blob` by the kernel of `test`: out [n][k].
+  virtual bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
+                      float *out, DeviceError &error) = 0;
+};
+
+/// Makes the device that `model.target` names, with the packed weights (64-byte
+/// aligned, a mapping of a file where `mapped`) on it.
+std::unique_ptr<Device> createDevice(const QCDeviceModel &model,
+                                     const void *weights, uint64_t weightBytes,
+                                     const DeviceOptions &options,
+                                     DeviceError &error);
+
+/// The devices of the interface that `model.target` names. An error if there
+/// is no driver.
+bool listDevices(const QCDeviceModel &model, std::vector<DeviceInfo> &devices,
+                 DeviceError &error);
+
+} // namespace qc::rt
+
+#endif // QC_RUNTIME_DEVICE_DEVICE_H

@@ -1,0 +1,26 @@
+//===- Passes.h - Passes of the GPU targets ---------------------*- C++ -*-===//
+#ifndef QC_TARGET_GPU_PASSES_H
+#define QC_TARGET_GPU_PASSES_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace mlir::qc::gpu {
+
+#define GEN_PASS_DECL
+#include "qc/Target/GPU/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "qc/Target/GPU/Passes.h.inc"
+
+/// Rows of a row block of packed weights.
+inline constexpr int64_t packedRows = 32;
+
+} // namespace mlir::qc::gpu
+
+#endif // QC_TARGET_GPU_PASSES_H

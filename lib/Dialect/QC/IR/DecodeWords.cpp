@@ -1,0 +1,187 @@
+//===- DecodeWords.cpp - Decoding where memory is 32-bit words ------------===//
+//
+// The part of DecodeEmitter for GPUs: SPIR-V guarantees neither 8- nor 16-bit
+// storage, so nothing but i32 and f32 appears.
+//
+//===----------------------------------------------------------------------===//
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "qc/Dialect/QC/IR/DecodeEmitter.h"
+#include "qc/Format/Format.h"
+
+using namespace mlir;
+using namespace mlir::qc;
+
+namespace {
+/// i32 and f32 arithmetic on scalars or vectors like `like`.
+struct Bits {
+  OpBuilder &b;
+  Location loc;
+  Value like;
+
+  Type shaped(Type element) {
+    if (auto type = dyn_cast<VectorType>(like.getType()))
+      return type.clone(element);
+    return element;
+  }
+  Value i(uint32_t value) {
+    auto attr = b.getI32IntegerAttr(static_cast<int32_t>(value));
+    Type type = shaped(b.getI32Type());
+    if (auto vector = dyn_cast<VectorType>(type))
+      return arith::ConstantOp::create(b, loc,
+                                       DenseElementsAttr::get(vector, attr));
+    return arith::ConstantOp::create(b, loc, attr);
+  }
+  Value f(float value) { return toF32(i(llvm::bit_cast<uint32_t>(value))); }
+  Value toF32(Value v) {
+    return arith::BitcastOp::create(b, loc, shaped(b.getF32Type()), v);
+  }
+  Value toI32(Value v) {
+    return arith::BitcastOp::create(b, loc, shaped(b.getI32Type()), v);
+  }
+  Value land(Value x, uint32_t y) {
+    return arith::AndIOp::create(b, loc, x, i(y));
+  }
+  Value lor(Value x, Value y) { return arith::OrIOp::create(b, loc, x, y); }
+  Value shl(Value x, uint32_t y) {
+    return arith::ShLIOp::create(b, loc, x, i(y));
+  }
+  Value shr(Value x, uint32_t y) {
+    return arith::ShRUIOp::create(b, loc, x, i(y));
+  }
+  Value add(Value x, Value y) { return arith::AddIOp::create(b, loc, x, y); }
+  Value less(Value x, uint32_t y) {
+    return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, x, i(y));
+  }
+  Value select(Value c, Value x, Value y) {
+    return arith::SelectOp::create(b, loc, c, x, y);
+  }
+};
+} // namespace
+
+// Not by multiplying with a power of two: a device may flush subnormals.
+Value mlir::qc::emitHalfToF32(OpBuilder &b, Location loc, Value bits) {
+  Bits m{b, loc, bits};
+  Value sign = m.shl(m.land(bits, 0x8000), 16);
+  Value magnitude = m.land(bits, 0x7fff);
+  Value normal = m.add(m.shl(magnitude, 13), m.i(112u << 23));
+  // Infinity and NaN keep the largest exponent.
+  normal = m.select(m.less(magnitude, 0x7c00), normal,
+                    m.add(normal, m.i(112u << 23)));
+  Value integer =
+      arith::UIToFPOp::create(b, loc, m.shaped(b.getF32Type()), magnitude);
+  Value subnormal =
+      m.toI32(arith::MulFOp::create(b, loc, integer, m.f(0x1p-24f)));
+  Value value = m.select(m.less(magnitude, 0x400), subnormal, normal);
+  return m.toF32(m.lor(value, sign));
+}
+
+Value mlir::qc::emitBfloatToF32(OpBuilder &b, Location loc, Value bits) {
+  Bits m{b, loc, bits};
+  return m.toF32(m.shl(bits, 16));
+}
+
+Value mlir::qc::emitF32ToHalf(OpBuilder &b, Location loc, Value value) {
+  Bits m{b, loc, value};
+  Value bits = m.toI32(value);
+  Value sign = m.shr(m.land(bits, 0x80000000), 16);
+  Value magnitude = m.land(bits, 0x7fffffff);
+  // 2^16 and more: infinity; NaN stays NaN.
+  Value large =
+      m.select(m.less(magnitude, 0x7f800001), m.i(0x7c00), m.i(0x7e00));
+  // Below 2^-14: adding 1/2 rounds to multiples of 2^-24.
+  Value rounded = arith::AddFOp::create(b, loc, m.toF32(magnitude), m.f(0.5f));
+  Value small = m.add(m.toI32(rounded), m.i(0u - (126u << 23)));
+  Value odd = m.land(m.shr(magnitude, 13), 1);
+  Value normal =
+      m.shr(m.add(m.add(magnitude, m.i((0u - (112u << 23)) + 0xfff)), odd), 13);
+  Value result = m.select(m.less(magnitude, 0x38800000), small, normal);
+  result = m.select(m.less(magnitude, 0x47800000), result, large);
+  return m.lor(result, sign);
+}
+
+/// offset / 4
+static Value wordIndex(OpBuilder &b, Location loc, Value offset) {
+  return arith::ShRUIOp::create(b, loc, offset,
+                                arith::ConstantIndexOp::create(b, loc, 2));
+}
+
+Value DecodeEmitter::loadWord(Value offset) {
+  return memref::LoadOp::create(b, loc, blob,
+                                ValueRange{wordIndex(b, loc, offset)});
+}
+
+Value DecodeEmitter::loadElement(Value offset, int64_t bits) {
+  Value word = loadWord(offset);
+  if (bits == 32)
+    return word;
+  Value inWord = arith::AndIOp::create(b, loc, offset, constantIndex(3));
+  Value shift = arith::IndexCastOp::create(
+      b, loc, b.getI32Type(),
+      arith::ShLIOp::create(b, loc, inWord, constantIndex(3)));
+  Value mask = arith::ConstantOp::create(
+      b, loc, b.getI32IntegerAttr((int32_t(1) << bits) - 1));
+  return arith::AndIOp::create(
+      b, loc, arith::ShRUIOp::create(b, loc, word, shift), mask);
+}
+
+Value DecodeEmitter::loadElements(Value offset, int64_t bits) {
+  SmallVector<Value> lanes;
+  for (int64_t row = 0; row < rows; ++row)
+    lanes.push_back(loadElement(add(offset, row * bits / 8), bits));
+  return vector::FromElementsOp::create(b, loc, i32Vector(), lanes);
+}
+
+SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
+                                              Value index, int64_t count) {
+  Value first = wordIndex(b, loc, table);
+  SmallVector<SmallVector<Value>> lanes(count);
+  for (int64_t row = 0; row < rows; ++row) {
+    Value at = arith::IndexCastUIOp::create(
+        b, loc, b.getIndexType(),
+        vector::ExtractOp::create(b, loc, index, row));
+    if (entryWords != 1)
+      at = arith::MulIOp::create(b, loc, at, constantIndex(entryWords));
+    at = arith::AddIOp::create(b, loc, at, first);
+    for (int64_t i = 0; i < count; ++i)
+      lanes[i].push_back(
+          memref::LoadOp::create(b, loc, blob, ValueRange{add(at, i)}));
+  }
+  SmallVector<Value> result;
+  for (ArrayRef<Value> values : lanes)
+    result.push_back(
+        vector::FromElementsOp::create(b, loc, i32Vector(), values));
+  return result;
+}
+
+SmallVector<Value> DecodeEmitter::unpackWords(Value offset, int bits) {
+  int64_t chunkK = ::qc::codeChunkK(bits);
+  SmallVector<Value> codes(chunkK / 4);
+  int shift = 0;
+  for (int width : ::qc::codePlanes(bits)) {
+    int64_t fields = 8 / width;
+    auto mask =
+        static_cast<uint32_t>(((1 << width) - 1) << shift) * 0x01010101u;
+    for (int64_t r = 0; r < chunkK * width / 32; ++r) {
+      Value reg = loadElements(atRows(add(offset, r * 4 * stride), 4), 32);
+      for (int64_t j = 0; j < fields; ++j) {
+        // Bits that crossed a byte border are masked away.
+        Bits m{b, loc, reg};
+        int64_t right = width * j, left = shift;
+        Value field = reg;
+        if (right > left)
+          field = m.shr(reg, static_cast<uint32_t>(right - left));
+        else if (left > right)
+          field = m.shl(reg, static_cast<uint32_t>(left - right));
+        if (width < 8)
+          field = m.land(field, mask);
+        Value &code = codes[r * fields + j];
+        code = code ? m.lor(code, field) : field;
+      }
+    }
+    offset = add(offset, stride * chunkK * width / 8);
+    shift += width;
+  }
+  return codes;
+}

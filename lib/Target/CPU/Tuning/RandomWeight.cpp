@@ -1,0 +1,31 @@
+//===- RandomWeight.cpp - Weights to measure with -------------------------===//
+#include "qc/Target/CPU/Tuning/Measure.h"
+
+#include <cstring>
+#include <random>
+
+std::vector<::qc::Tensor>
+mlir::qc::cpu::randomComponents(const ::qc::Format &format, int64_t n,
+                                int64_t k) {
+  std::mt19937 rng(1);
+  std::uniform_real_distribution<float> uniform(0.001f, 0.02f);
+  std::vector<::qc::Tensor> result;
+  for (const ::qc::TensorSpec &spec : format.components(n, k)) {
+    ::qc::Tensor tensor(spec);
+    for (int64_t i = 0; i < spec.numElements(); ++i) {
+      uint8_t *at = tensor.bytes.data() + i * ::qc::byteWidth(spec.type);
+      float value = uniform(rng);
+      uint16_t half = ::qc::floatToHalf(value);
+      if (spec.type == ::qc::DType::F32)
+        std::memcpy(at, &value, 4);
+      else if (spec.type == ::qc::DType::F16)
+        std::memcpy(at, &half, 2);
+      else if (spec.name == "zeros")
+        *at = static_cast<uint8_t>(rng() % 16);
+      else
+        *at = static_cast<uint8_t>(rng());
+    }
+    result.push_back(std::move(tensor));
+  }
+  return result;
+}

@@ -1,0 +1,83 @@
+//===- GPUBuilder.cpp - Short names for emitting GPU kernels --------------===//
+#include "GPUBuilder.h"
+
+using namespace mlir;
+using namespace mlir::qc;
+
+SmallVector<Value> mlir::qc::gpu::GPUBuilder::loop(Value begin, Value end,
+                                                   int64_t step,
+                                                   ValueRange init,
+                                                   LoopBody body) {
+  auto op = scf::ForOp::create(*this, begin, end, index(step), init);
+  OpBuilder::InsertionGuard guard(*this);
+  // The builder adds an empty terminator only to loops that carry nothing.
+  if (init.empty())
+    setInsertionPoint(op.getBody()->getTerminator());
+  else
+    setInsertionPointToEnd(op.getBody());
+  SmallVector<Value> next = body(op.getInductionVar(), op.getRegionIterArgs());
+  if (!init.empty())
+    scf::YieldOp::create(*this, next);
+  return SmallVector<Value>(op.getResults());
+}
+
+void mlir::qc::gpu::GPUBuilder::ifThen(Value condition,
+                                       function_ref<void()> body) {
+  auto branch = scf::IfOp::create(*this, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  body();
+}
+
+Value mlir::qc::gpu::GPUBuilder::shared(int64_t elements, Type type) {
+  auto space = mlir::gpu::AddressSpaceAttr::get(
+      getContext(), mlir::gpu::AddressSpace::Workgroup);
+  Operation *parent = getInsertionBlock()->getParentOp();
+  auto kernel = dyn_cast<mlir::gpu::GPUFuncOp>(parent);
+  if (!kernel)
+    kernel = parent->getParentOfType<mlir::gpu::GPUFuncOp>();
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(&kernel.front());
+  return memref::AllocOp::create(
+      *this,
+      MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space));
+}
+
+Value mlir::qc::gpu::GPUBuilder::reduce(
+    Value value, Value scratch, function_ref<Value(Value, Value)> combine) {
+  Value own = thread();
+  store(value, scratch, own);
+  barrier();
+  for (int64_t half = threads / 2; half > 0; half /= 2) {
+    ifThen(less(own, half), [&] {
+      store(combine(load(scratch, own), load(scratch, add(own, half))), scratch,
+            own);
+    });
+    barrier();
+  }
+  Value result = load(scratch, index(0));
+  // The scratch may be written again at once.
+  barrier();
+  return result;
+}
+
+mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(
+    KernelContext &ctx, StringRef name, TypeRange buffers,
+    function_ref<void(GPUBuilder &, ValueRange)> body, int64_t threads) {
+  if (auto known = ctx.kernels.lookupSymbol<mlir::gpu::GPUFuncOp>(name))
+    return known;
+  MLIRContext *context = ctx.module.getContext();
+  Location loc = NameLoc::get(StringAttr::get(context, name));
+  GPUBuilder b(loc, context, threads);
+  b.setInsertionPointToEnd(ctx.kernels.getBody());
+  auto kernel = mlir::gpu::GPUFuncOp::create(
+      b, name, b.getFunctionType(buffers, TypeRange{}));
+  kernel->setAttr(mlir::gpu::GPUDialect::getKernelFuncAttrName(),
+                  b.getUnitAttr());
+  int32_t size[] = {static_cast<int32_t>(threads), 1, 1};
+  kernel.setKnownBlockSize(ArrayRef<int32_t>(size));
+  b.setInsertionPointToStart(&kernel.front());
+  body(b, kernel.getArguments());
+  mlir::gpu::ReturnOp::create(b);
+  return kernel;
+}

@@ -1,0 +1,191 @@
+//===- GPUBuilder.h - Short names for emitting GPU kernels ------*- C++ -*-===//
+//
+// A builder for kernel bodies in gpu, arith, math, memref, scf and vector, for
+// any GPU. A kernel is a gpu.func whose arguments are one-dimensional buffers
+// of i32 or f32; index arithmetic fits 32 bits.
+//
+//===----------------------------------------------------------------------===//
+#ifndef QC_TARGET_GPU_GPUBUILDER_H
+#define QC_TARGET_GPU_GPUBUILDER_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "qc/Dialect/QC/IR/DecodeEmitter.h"
+#include "llvm/Support/FormatVariadic.h"
+
+namespace mlir::qc::gpu {
+
+class GPUBuilder : public ImplicitLocOpBuilder {
+public:
+  GPUBuilder(Location loc, MLIRContext *context, int64_t threads)
+      : ImplicitLocOpBuilder(loc, context), threads(threads) {}
+
+  const int64_t threads; ///< of a workgroup, all in x
+
+  // Types
+  MemRefType words() {
+    return MemRefType::get({ShapedType::kDynamic}, getI32Type());
+  }
+  MemRefType floats() {
+    return MemRefType::get({ShapedType::kDynamic}, getF32Type());
+  }
+
+  // Constants
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(*this, value);
+  }
+  Value i32(int64_t value) {
+    return arith::ConstantOp::create(
+        *this, getI32IntegerAttr(static_cast<int32_t>(value)));
+  }
+  Value f32(double value) {
+    return arith::ConstantOp::create(*this, getF32FloatAttr(value));
+  }
+
+  // Integer arithmetic
+  Value add(Value a, Value b) { return arith::AddIOp::create(*this, a, b); }
+  Value add(Value a, int64_t b) { return b ? add(a, index(b)) : a; }
+  Value sub(Value a, Value b) { return arith::SubIOp::create(*this, a, b); }
+  Value mul(Value a, Value b) { return arith::MulIOp::create(*this, a, b); }
+  Value mul(Value a, int64_t b) { return b == 1 ? a : mul(a, index(b)); }
+  Value div(Value a, int64_t b) {
+    return b == 1 ? a : arith::DivUIOp::create(*this, a, index(b)).getResult();
+  }
+  Value rem(Value a, int64_t b) {
+    return b == 1 ? index(0)
+                  : arith::RemUIOp::create(*this, a, index(b)).getResult();
+  }
+  Value shr(Value a, int64_t bits) {
+    return arith::ShRUIOp::create(*this, a, i32(bits));
+  }
+  Value shl(Value a, int64_t bits) {
+    return arith::ShLIOp::create(*this, a, i32(bits));
+  }
+  Value land(Value a, Value b) { return arith::AndIOp::create(*this, a, b); }
+  Value lor(Value a, Value b) { return arith::OrIOp::create(*this, a, b); }
+  Value compare(arith::CmpIPredicate predicate, Value a, Value b) {
+    return arith::CmpIOp::create(*this, predicate, a, b);
+  }
+  Value less(Value a, Value b) {
+    return compare(arith::CmpIPredicate::slt, a, b);
+  }
+  Value less(Value a, int64_t b) { return less(a, index(b)); }
+  Value select(Value condition, Value a, Value b) {
+    return arith::SelectOp::create(*this, condition, a, b);
+  }
+  Value min(Value a, Value b) { return select(less(a, b), a, b); }
+  Value max(Value a, Value b) { return select(less(a, b), b, a); }
+  Value toIndex(Value word) {
+    return arith::IndexCastOp::create(*this, getIndexType(), word);
+  }
+  Value toI32(Value index) {
+    return arith::IndexCastOp::create(*this, getI32Type(), index);
+  }
+
+  // Float arithmetic, scalar or vector
+  Value fadd(Value a, Value b) { return arith::AddFOp::create(*this, a, b); }
+  Value fsub(Value a, Value b) { return arith::SubFOp::create(*this, a, b); }
+  Value fmul(Value a, Value b) { return arith::MulFOp::create(*this, a, b); }
+  Value fdiv(Value a, Value b) { return arith::DivFOp::create(*this, a, b); }
+  Value fma(Value a, Value b, Value c) {
+    return math::FmaOp::create(*this, a, b, c);
+  }
+  // Not maxnumf: there are no NaNs to care for, and SPIR-V would test for them.
+  Value fmax(Value a, Value b) {
+    return select(arith::CmpFOp::create(*this, arith::CmpFPredicate::OGT, a, b),
+                  a, b);
+  }
+  Value exp(Value a) { return math::ExpOp::create(*this, a); }
+  Value asF32(Value word) {
+    return arith::BitcastOp::create(*this, getF32Type(), word);
+  }
+  Value asWord(Value value) {
+    return arith::BitcastOp::create(*this, getI32Type(), value);
+  }
+  /// The only element of vector<1xT>.
+  Value scalar(Value vector) {
+    return vector::ExtractOp::create(*this, vector, 0);
+  }
+
+  // Memory
+  Value load(Value memref, Value at) {
+    return memref::LoadOp::create(*this, memref, at);
+  }
+  void store(Value value, Value memref, Value at) {
+    memref::StoreOp::create(*this, value, memref, at);
+  }
+  /// Memory that the workgroup shares.
+  Value shared(int64_t elements, Type type);
+  Value shared(int64_t elements) { return shared(elements, getF32Type()); }
+
+  // Execution
+  Value thread() {
+    return mlir::gpu::ThreadIdOp::create(*this, mlir::gpu::Dimension::x);
+  }
+  Value group(mlir::gpu::Dimension dimension) {
+    return mlir::gpu::BlockIdOp::create(*this, dimension);
+  }
+  Value groupX() { return group(mlir::gpu::Dimension::x); }
+  Value groupY() { return group(mlir::gpu::Dimension::y); }
+  /// All threads of the workgroup meet; their stores are seen.
+  void barrier() { mlir::gpu::BarrierOp::create(*this); }
+
+  using LoopBody =
+      function_ref<SmallVector<Value>(Value iv, ValueRange carried)>;
+  SmallVector<Value> loop(Value begin, Value end, int64_t step, ValueRange init,
+                          LoopBody body);
+  void loop(Value begin, Value end, int64_t step,
+            function_ref<void(Value iv)> body) {
+    loop(begin, end, step, ValueRange{}, [&](Value iv, ValueRange) {
+      body(iv);
+      return SmallVector<Value>();
+    });
+  }
+  void ifThen(Value condition, function_ref<void()> body);
+
+  /// Sum or largest of `value` over the workgroup, in all threads, in the order
+  /// of a fixed tree. `scratch` has `threads` elements. Meets a barrier.
+  Value reduceSum(Value value, Value scratch) {
+    return reduce(value, scratch, [&](Value a, Value b) { return fadd(a, b); });
+  }
+  Value reduceMax(Value value, Value scratch) {
+    return reduce(value, scratch, [&](Value a, Value b) { return fmax(a, b); });
+  }
+
+private:
+  Value reduce(Value value, Value scratch,
+               function_ref<Value(Value, Value)> combine);
+};
+
+/// How kernels multiply four signed with four unsigned bytes.
+enum class IntegerDot {
+  Emulated, ///< shifts and products
+  SPIRV,    ///< OpSUDot, Vulkan 1.3
+  NVVM,     ///< dp4a
+};
+
+struct KernelContext {
+  ModuleOp module;
+  mlir::gpu::GPUModuleOp kernels;
+  TargetFeatures target; ///< with `words`
+  int64_t maxTokens;
+  IntegerDot integerDot = IntegerDot::Emulated;
+};
+
+/// Threads of a workgroup, unless a kernel says otherwise.
+inline constexpr int64_t workgroupThreads = 128;
+
+/// The kernel `name`; `body` fills it with its buffers when it is new.
+mlir::gpu::GPUFuncOp
+getOrCreateKernel(KernelContext &ctx, StringRef name, TypeRange buffers,
+                  function_ref<void(GPUBuilder &, ValueRange)> body,
+                  int64_t threads = workgroupThreads);
+
+} // namespace mlir::qc::gpu
+
+#endif // QC_TARGET_GPU_GPUBUILDER_H

@@ -1,0 +1,116 @@
+//===- Kernels.h - Kernel generators of the GPU targets ---------*- C++ -*-===//
+//
+// Each generator returns one kernel, creating it when the module does not have
+// it yet (the name encodes everything it depends on). Comments list its buffers
+// and its grid. Buffers:
+//   state    i32, QCDeviceState
+//   weight   i32, a packed weight, at its beginning
+//   gamma... f32 vectors of parameters
+//   x, out   f32, activations [tokens][columns]
+// Grids are (x, tokens); a kernel of one token runs on (x, 1).
+//
+//===----------------------------------------------------------------------===//
+#ifndef QC_TARGET_GPU_KERNELS_H
+#define QC_TARGET_GPU_KERNELS_H
+
+#include "GPUBuilder.h"
+#include "qc/Dialect/LM/IR/LMDialect.h"
+#include "qc/Dialect/QC/IR/ActivationBlocks.h"
+
+namespace mlir::qc::gpu {
+
+using Kernel = mlir::gpu::GPUFuncOp;
+
+//===-- Elementwise and row kernels (RowKernels.cpp) ----------------------===//
+
+/// x, gamma [group], out; (columns / group, tokens)
+Kernel rmsNormKernel(KernelContext &ctx, int64_t columns, int64_t group,
+                     double eps);
+/// x, gamma, beta, out; (1, tokens)
+Kernel layerNormKernel(KernelContext &ctx, int64_t columns, double eps);
+/// a, b, out; (elementGroups(columns), tokens)
+Kernel addKernel(KernelContext &ctx, int64_t columns);
+/// gate, up, out: act(gate) * up; (elementGroups(columns), tokens)
+Kernel gateKernel(KernelContext &ctx, int64_t columns, GateKind kind);
+/// state, x, out [1][columns]; (elementGroups(columns), 1)
+Kernel lastTokenKernel(KernelContext &ctx, int64_t columns);
+/// state, x, table, out; (elementGroups(columns), tokens)
+Kernel rotaryKernel(KernelContext &ctx, int64_t columns, int64_t headDim,
+                    int64_t tableColumns);
+/// Workgroups that cover `columns` elements, one a thread.
+inline int64_t elementGroups(int64_t columns) {
+  return (columns + workgroupThreads - 1) / workgroupThreads;
+}
+Value emitActivation(GPUBuilder &b, GateKind kind, Value x);
+
+//===-- Attention (AttentionKernels.cpp) ----------------------------------===//
+
+/// One layer of the KV cache: keys in tiles [head][capacity / 32][word][32],
+/// values [head][capacity][word]; a word holds one f32, two f16 or four i8 of
+/// consecutive dimensions, so that neighbouring threads (positions in the first
+/// half of attention, dimensions in the second) read neighbouring words. Behind
+/// i8 elements: their scales in f32, of keys [head][capacity], of values
+/// [head][capacity].
+struct CacheLayout {
+  lm::KVCacheType type;
+  static constexpr int64_t tile = 32;
+
+  bool isInt8() const { return type.getElementType().isInteger(8); }
+  int64_t perWord() const {
+    return 32 / type.getElementType().getIntOrFloatBitWidth();
+  }
+  int64_t words() const { return type.getHeadDim() / perWord(); }
+  /// Bytes of one layer a position, keys and values.
+  int64_t bytesPerPosition() const {
+    return 2 * type.getHeads() * (words() + isInt8()) * 4;
+  }
+  /// Workgroups of appendKernel() a token: of i8, one a head.
+  int64_t appendGroups() const;
+};
+
+/// state, key, value, cache; (appendGroups(), tokens)
+Kernel appendKernel(KernelContext &ctx, const CacheLayout &cache);
+/// state, query, cache, out; (heads, tokens)
+Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,
+                       int64_t heads, double scale,
+                       std::optional<int64_t> window);
+
+//===-- Packed weights (MatmulKernels.cpp, EmbeddingKernels.cpp) ----------===//
+
+/// How a matmul in int8 arithmetic reads its activations: codes in
+/// [-127, 127], four to a word, [tokens][blocks * paddedBlockK / 4]; a scale
+/// (f32) and the sum of the codes (i32) of each block, [tokens][blocks].
+/// x, codes i32, scales, sums i32; (blocks, tokens)
+Kernel quantizeKernel(KernelContext &ctx, const ActivationBlocks &layout);
+
+/// One weight, or two with a gate; tokens in tiles of `tokens`.
+struct MatmulSignature {
+  Arithmetic arithmetic = Arithmetic::F32;
+  WeightType weight;
+  std::optional<WeightType> second; ///< with `gate`
+  std::optional<GateKind> gate;
+  bool bias = false, residual = false;
+  int64_t tokens = 1;
+
+  int64_t groups() const { return weight.getLayout().numRowBlocks(); }
+};
+/// Most tokens that share a decoded weight.
+inline constexpr int64_t tokenTile = 8;
+/// Rows that a workgroup computes, and so of a row block of packed weights.
+inline constexpr int64_t rowsPerGroup = 32;
+
+/// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [bias...],
+/// [residual], out; (groups(), tokens / tile)
+Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+
+/// state, weight, out; (1, tokens)
+Kernel embeddingKernel(KernelContext &ctx, WeightType weight);
+/// weight, out [n][k]; (256, n / 256): every row decoded, for --self-test
+Kernel decodeKernel(KernelContext &ctx, WeightType weight);
+
+/// Identifier of a packed weight type in kernel names.
+std::string weightName(WeightType weight);
+
+} // namespace mlir::qc::gpu
+
+#endif // QC_TARGET_GPU_KERNELS_H

@@ -1,0 +1,573 @@
+//===- LowerToKernels.cpp - lm/qc functions to GPU dispatch lists ---------===//
+//
+// Walks an entry point in order, calls included, and notes a launch for every
+// operation: tensors become regions of the arena, weights regions of their
+// section.
+//
+//===----------------------------------------------------------------------===//
+#include "DispatchPlan.h"
+#include "Kernels.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "qc/Target/GPU/Passes.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <deque>
+
+namespace mlir::qc::gpu {
+#define GEN_PASS_DEF_LOWERTOGPUKERNELSPASS
+#include "qc/Target/GPU/Passes.h.inc"
+} // namespace mlir::qc::gpu
+
+using namespace mlir;
+using namespace mlir::qc;
+using namespace mlir::qc::gpu;
+
+namespace {
+
+/// Rotary tables of all steps, one after the other in QC_SPACE_TABLES.
+struct RotaryTables {
+  struct Table {
+    lm::RopeAttr rope;
+    int64_t offsetPerPosition;
+  };
+  SmallVector<Table> tables;
+  int64_t bytesPerPosition = 0;
+
+  MemoryRegion get(lm::RopeAttr rope);
+};
+
+/// A tensor, or what else a value of the function is on the device.
+struct Place {
+  MemoryRegion region;
+  bool perToken = false; ///< a row a token of the step, not one row
+};
+
+/// Lowers one entry point.
+class StepLowering {
+public:
+  StepLowering(KernelContext &ctx, SymbolTable &symbols, RotaryTables &tables,
+               DispatchPlan &plan, bool oneToken)
+      : ctx(ctx), symbols(symbols), tables(tables), plan(plan),
+        oneToken(oneToken) {}
+
+  LogicalResult run(func::FuncOp entry);
+  int64_t cacheBytesPerPosition() const { return cacheBytes; }
+
+private:
+  using Map = DenseMap<Value, Place>;
+
+  LogicalResult lowerBody(func::FuncOp function, Map &map);
+  LogicalResult lower(Operation *op, Map &map);
+  LogicalResult lower(MatmulOp op, Map &map);
+  LogicalResult lower(lm::AttentionOp op, Map &map);
+  LogicalResult lower(func::CallOp op, Map &map);
+  LogicalResult checkRows(Operation *op, WeightType type);
+
+  /// Memory for `tensor`, with rows like the place `like`.
+  Place &allocate(Value tensor, bool perToken, Map &map);
+  MemoryRegion state() const;
+  /// Notes a launch of `kernel`; the last `written` regions are written.
+  void launch(Kernel kernel, int64_t x, QCDeviceExtent y,
+              ArrayRef<MemoryRegion> regions, size_t written = 1);
+  /// The activations as a matmul in int8 arithmetic reads them.
+  ArrayRef<MemoryRegion> quantize(const Place &input,
+                                  const ActivationBlocks &layout);
+  static QCDeviceExtent rows(const Place &place) {
+    return place.perToken ? QCDeviceExtent{1, 1} : QCDeviceExtent{1, 0};
+  }
+
+  KernelContext &ctx;
+  SymbolTable &symbols;
+  RotaryTables &tables;
+  DispatchPlan &plan;
+  bool oneToken;
+  struct Quantized {
+    unsigned buffer;
+    ActivationBlocks layout;
+    SmallVector<MemoryRegion> regions;
+  };
+  std::deque<Quantized> quantized;
+  Value logits; ///< what the entry point returns
+  int64_t cacheBytes = 0;
+};
+
+} // namespace
+
+static int64_t columnsOf(Value tensor) {
+  return cast<RankedTensorType>(tensor.getType()).getDimSize(1);
+}
+
+MemoryRegion RotaryTables::get(lm::RopeAttr rope) {
+  MemoryRegion region;
+  region.space = QC_SPACE_TABLES;
+  region.sizePerPosition = rope.getDim() * 4;
+  for (const Table &table : tables)
+    if (table.rope == rope) {
+      region.offsetPerPosition = table.offsetPerPosition;
+      return region;
+    }
+  region.offsetPerPosition = bytesPerPosition;
+  tables.push_back({rope, bytesPerPosition});
+  bytesPerPosition += region.sizePerPosition;
+  return region;
+}
+
+MemoryRegion StepLowering::state() const {
+  MemoryRegion region;
+  region.space = QC_SPACE_STATE;
+  region.size = (QC_STATE_IDS + ctx.maxTokens) * 4;
+  return region;
+}
+
+/// Tokens of a prefill step in whole tiles: kernels read, but do not write,
+/// beyond the last one.
+static int64_t tokenRows(int64_t maxTokens) {
+  return (maxTokens + tokenTile - 1) / tokenTile * tokenTile;
+}
+
+Place &StepLowering::allocate(Value tensor, bool perToken, Map &map) {
+  Place place;
+  place.perToken = perToken;
+  int64_t rows = perToken ? tokenRows(ctx.maxTokens) : 1;
+  int64_t bytes = rows * columnsOf(tensor) * 4;
+  if (tensor == logits) {
+    place.region.space = QC_SPACE_LOGITS;
+    place.region.size = (perToken ? ctx.maxTokens : 1) * columnsOf(tensor) * 4;
+  } else {
+    place.region = plan.allocate(bytes);
+  }
+  return map[tensor] = place;
+}
+
+void StepLowering::launch(Kernel kernel, int64_t x, QCDeviceExtent y,
+                          ArrayRef<MemoryRegion> regions, size_t written) {
+  Dispatch dispatch;
+  dispatch.kernel = kernel.getName().str();
+  dispatch.grid[0] = {static_cast<uint32_t>(x), 0};
+  dispatch.grid[1] = y;
+  for (auto [i, region] : llvm::enumerate(regions))
+    dispatch.bindings.push_back({region, i + written >= regions.size()});
+  plan.add(std::move(dispatch));
+}
+
+LogicalResult StepLowering::checkRows(Operation *op, WeightType type) {
+  if (type.getPackedRows() == packedRows)
+    return success();
+  return op->emitOpError() << "weight " << type << " must be packed<"
+                           << packedRows << "> for a GPU";
+}
+
+ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
+                                              const ActivationBlocks &layout) {
+  for (const Quantized &known : quantized)
+    if (known.buffer == *input.region.buffer && known.layout == layout)
+      return known.regions;
+  int64_t rowCount = input.perToken ? tokenRows(ctx.maxTokens) : 1;
+  int64_t blockBytes = rowCount * layout.blocks * 4;
+  SmallVector<MemoryRegion> regions = {
+      input.region,
+      plan.allocate(rowCount * layout.blocks * layout.paddedBlockK),
+      plan.allocate(blockBytes), plan.allocate(blockBytes)};
+  launch(quantizeKernel(ctx, layout), layout.blocks, rows(input), regions,
+         /*written=*/3);
+  regions.erase(regions.begin());
+  quantized.push_back({*input.region.buffer, layout, regions});
+  return quantized.back().regions;
+}
+
+LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
+  auto arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
+  Place input = map[op.getInput()];
+  for (Value weight : op.getWeights())
+    if (failed(checkRows(op, cast<WeightType>(weight.getType()))))
+      return failure();
+  // A gate needs both products in one kernel; otherwise weights are
+  // independent.
+  size_t perKernel = op.getGate() ? 2 : 1;
+  for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
+    MatmulSignature sig;
+    sig.arithmetic = arithmetic;
+    sig.tokens = input.perToken ? tokenTile : 1;
+    sig.bias = !op.getBiases().empty();
+    sig.residual = static_cast<bool>(op.getResidual());
+    sig.gate = op.getGate();
+    sig.weight = cast<WeightType>(op.getWeights()[first].getType());
+    if (perKernel == 2)
+      sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
+    SmallVector<MemoryRegion> activations = {input.region};
+    if (arithmetic == Arithmetic::Int8) {
+      auto layout = ActivationBlocks::get(sig.weight);
+      if (sig.second && ActivationBlocks::get(*sig.second) != layout)
+        return op.emitOpError(
+            "weights of one matmul must group their inputs alike");
+      ArrayRef<MemoryRegion> codes = quantize(input, layout);
+      activations.assign(codes.begin(), codes.end());
+    }
+    SmallVector<MemoryRegion> regions;
+    if (sig.tokens > 1)
+      regions.push_back(state());
+    for (size_t i = first; i < first + perKernel; ++i)
+      regions.push_back(map[op.getWeights()[i]].region);
+    regions.append(activations);
+    if (sig.bias)
+      for (size_t i = first; i < first + perKernel; ++i)
+        regions.push_back(map[op.getBiases()[i]].region);
+    if (sig.residual)
+      regions.push_back(map[op.getResidual()].region);
+    Value result = op.getResults()[first / perKernel];
+    regions.push_back(allocate(result, input.perToken, map).region);
+    QCDeviceExtent y = {1, input.perToken ? uint32_t(tokenTile) : 0};
+    launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
+  }
+  return success();
+}
+
+LogicalResult StepLowering::lower(lm::AttentionOp op, Map &map) {
+  CacheLayout cache{op.getCache().getType()};
+  Type element = cache.type.getElementType();
+  if (!element.isF16() && !element.isF32() && !cache.isInt8())
+    return op.emitOpError() << "has no GPU kernel for a KV cache of " << element
+                            << ", expected f32, f16 or i8";
+  if (cache.type.getHeadDim() % cache.perWord() != 0)
+    return op.emitOpError() << "heads of " << cache.type.getHeadDim()
+                            << " elements do not fill words of the KV cache";
+  Place query = map[op.getQuery()];
+  MemoryRegion layer = map[op.getCache()].region;
+  int64_t headDim = cache.type.getHeadDim();
+  launch(appendKernel(ctx, cache), cache.appendGroups(), rows(query),
+         {state(), map[op.getKey()].region, map[op.getValue()].region, layer});
+  int64_t heads = columnsOf(op.getResult()) / headDim;
+  std::optional<int64_t> window;
+  if (op.getWindow())
+    window = *op.getWindow();
+  MemoryRegion out = allocate(op.getResult(), query.perToken, map).region;
+  launch(attentionKernel(ctx, cache, heads, op.getScale().convertToDouble(),
+                         window),
+         heads, rows(query), {state(), query.region, layer, out});
+  return success();
+}
+
+LogicalResult StepLowering::lower(func::CallOp op, Map &map) {
+  auto callee = symbols.lookup<func::FuncOp>(op.getCallee());
+  if (!callee || callee.isExternal())
+    return op.emitOpError()
+           << "calls @" << op.getCallee() << ", which has no body";
+  Map inner;
+  for (auto [argument, operand] :
+       llvm::zip_equal(callee.getArguments(), op.getOperands()))
+    if (!operand.getType().isIndex())
+      inner[argument] = map[operand];
+  if (failed(lowerBody(callee, inner)))
+    return failure();
+  auto terminator = cast<func::ReturnOp>(callee.front().getTerminator());
+  for (auto [result, value] :
+       llvm::zip_equal(op.getResults(), terminator.getOperands()))
+    map[result] = inner[value];
+  return success();
+}
+
+LogicalResult StepLowering::lower(Operation *op, Map &map) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<MatmulOp, lm::AttentionOp, func::CallOp>(
+          [&](auto concrete) { return lower(concrete, map); })
+      .Case<func::ReturnOp, arith::ConstantOp>([&](auto) { return success(); })
+      .Case([&](GetWeightOp get) -> LogicalResult {
+        auto weight = symbols.lookup<WeightOp>(get.getWeight());
+        WeightType type = get.getType();
+        if (type.isMatrix() && !type.isPacked())
+          return get.emitOpError("must be packed: run qc-pack-weights");
+        MemoryRegion region;
+        region.space = QC_SPACE_WEIGHTS;
+        region.offset = weight.getComponent(0).getOffset();
+        region.size = weight.getComponent(0).getLength();
+        if (region.offset % QC_DEVICE_ALIGNMENT)
+          return get.emitOpError()
+                 << "lies at byte " << region.offset
+                 << ", expected a multiple of " << QC_DEVICE_ALIGNMENT
+                 << ": run qc-pack-weights{alignment=" << QC_DEVICE_ALIGNMENT
+                 << "}";
+        map[get] = {region, false};
+        return success();
+      })
+      .Case([&](DequantizeOp dequantize) -> LogicalResult {
+        WeightType type = dequantize.getWeight().getType();
+        if (type.isMatrix())
+          return dequantize.emitOpError(
+              "of a matrix was not fused: run qc-fuse-dequant-matmul");
+        if (formatSpelling(type.getFormat()) != "float<f32>")
+          return dequantize.emitOpError(
+              "of a vector must be f32: run qc-pack-weights");
+        map[dequantize.getResult()] = Place(map[dequantize.getWeight()]);
+        return success();
+      })
+      .Case([&](EmbeddingOp embedding) -> LogicalResult {
+        WeightType type = embedding.getWeight().getType();
+        if (failed(checkRows(embedding, type)))
+          return failure();
+        MemoryRegion weight = map[embedding.getWeight()].region;
+        Place out = allocate(embedding.getResult(), !oneToken, map);
+        launch(embeddingKernel(ctx, type), 1, rows(out),
+               {state(), weight, out.region});
+        return success();
+      })
+      .Case([&](lm::RMSNormOp norm) {
+        int64_t group = norm.getWeight().getType().getDimSize(0);
+        Place in = map[norm.getInput()];
+        MemoryRegion gamma = map[norm.getWeight()].region;
+        Place out = allocate(norm, in.perToken, map);
+        launch(rmsNormKernel(ctx, columnsOf(norm), group,
+                             norm.getEps().convertToDouble()),
+               columnsOf(norm) / group, rows(in),
+               {in.region, gamma, out.region});
+        return success();
+      })
+      .Case([&](lm::LayerNormOp norm) {
+        Place in = map[norm.getInput()];
+        MemoryRegion gamma = map[norm.getWeight()].region;
+        MemoryRegion beta = map[norm.getBias()].region;
+        Place out = allocate(norm, in.perToken, map);
+        launch(layerNormKernel(ctx, columnsOf(norm),
+                               norm.getEps().convertToDouble()),
+               1, rows(in), {in.region, gamma, beta, out.region});
+        return success();
+      })
+      .Case([&](lm::GatedActivationOp gated) {
+        Place gate = map[gated.getGate()];
+        MemoryRegion up = map[gated.getUp()].region;
+        Place out = allocate(gated, gate.perToken, map);
+        launch(gateKernel(ctx, columnsOf(gated), gated.getActivation()),
+               elementGroups(columnsOf(gated)), rows(gate),
+               {gate.region, up, out.region});
+        return success();
+      })
+      .Case([&](arith::AddFOp add) -> LogicalResult {
+        if (!isa<RankedTensorType>(add.getType()))
+          return add.emitOpError("of scalars cannot be lowered");
+        Place lhs = map[add.getLhs()];
+        MemoryRegion rhs = map[add.getRhs()].region;
+        Place out = allocate(add, lhs.perToken, map);
+        launch(addKernel(ctx, columnsOf(add)), elementGroups(columnsOf(add)),
+               rows(lhs), {lhs.region, rhs, out.region});
+        return success();
+      })
+      .Case([&](lm::LastTokenOp last) {
+        Place in = map[last.getInput()];
+        if (!in.perToken) {
+          map[last] = in;
+          return success();
+        }
+        Place out = allocate(last, false, map);
+        launch(lastTokenKernel(ctx, columnsOf(last)),
+               elementGroups(columnsOf(last)), rows(out),
+               {state(), in.region, out.region});
+        return success();
+      })
+      .Case([&](lm::RotaryTableOp table) {
+        map[table] = {tables.get(table.getRope()), false};
+        return success();
+      })
+      .Case([&](lm::RotaryOp rotary) {
+        Place in = map[rotary.getInput()];
+        MemoryRegion table = map[rotary.getTable()].region;
+        Place out = allocate(rotary, in.perToken, map);
+        launch(rotaryKernel(ctx, columnsOf(rotary), rotary.getHeadDim(),
+                            columnsOf(rotary.getTable())),
+               elementGroups(columnsOf(rotary)), rows(in),
+               {state(), in.region, table, out.region});
+        return success();
+      })
+      .Case([&](lm::CacheLayerOp layer) {
+        int64_t bytes = CacheLayout{layer.getType()}.bytesPerPosition();
+        MemoryRegion region;
+        region.space = QC_SPACE_KV;
+        region.offsetPerPosition = bytes * layer.getLayer();
+        region.sizePerPosition = bytes;
+        map[layer] = {region, false};
+        return success();
+      })
+      .Case([&](tensor::CastOp cast) {
+        map[cast] = Place(map[cast.getSource()]);
+        return success();
+      })
+      .Default([](Operation *other) {
+        return other->emitOpError("has no GPU kernel");
+      });
+}
+
+LogicalResult StepLowering::lowerBody(func::FuncOp function, Map &map) {
+  if (!llvm::hasSingleElement(function.getBody()))
+    return function.emitError("cannot lower control flow between operations");
+  for (Operation &op : function.front())
+    if (failed(lower(&op, map)))
+      return failure();
+  return success();
+}
+
+LogicalResult StepLowering::run(func::FuncOp entry) {
+  FunctionType type = entry.getFunctionType();
+  auto cache = type.getNumInputs() == 3
+                   ? dyn_cast<lm::KVCacheType>(type.getInput(2))
+                   : lm::KVCacheType();
+  if (!cache || type.getNumResults() != 1 ||
+      !isa<RankedTensorType>(type.getInput(0)) || !type.getInput(1).isIndex())
+    return entry.emitError()
+           << "has type " << type
+           << ", expected (tensor<?xi32>, index, !lm.kv_cache<...>) -> "
+              "tensor<?xVxf32>";
+  auto terminator = cast<func::ReturnOp>(entry.front().getTerminator());
+  logits = terminator.getOperand(0);
+  while (auto cast = logits.getDefiningOp<tensor::CastOp>())
+    logits = cast.getSource();
+  if (!isa_and_nonnull<MatmulOp>(logits.getDefiningOp()))
+    return terminator.emitOpError("must return the result of a qc.matmul");
+  Map map;
+  if (failed(lowerBody(entry, map)))
+    return failure();
+  auto layer =
+      lm::KVCacheType::get(entry.getContext(), cache.getShape().drop_front(),
+                           cache.getElementType());
+  cacheBytes = CacheLayout{layer}.bytesPerPosition() * cache.getShape().front();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct LowerToGPUKernelsPass
+    : mlir::qc::gpu::impl::LowerToGPUKernelsPassBase<LowerToGPUKernelsPass> {
+  using LowerToGPUKernelsPassBase::LowerToGPUKernelsPassBase;
+  void runOnOperation() override;
+};
+} // namespace
+
+/// QCDeviceTest of each format that the kernels decode.
+static ArrayAttr addTests(KernelContext &ctx) {
+  Builder b(ctx.module.getContext());
+  llvm::SetVector<Attribute> formats;
+  for (auto weight : ctx.module.getOps<WeightOp>())
+    if (WeightType type = weight.getWeightType(); type.isPacked())
+      formats.insert(type.getFormat());
+  SmallVector<Attribute> list;
+  for (Attribute attribute : formats) {
+    auto format = cast<FormatAttrInterface>(attribute);
+    ::qc::HostWeight weight =
+        format.getHostFormat()->exhaustiveWeight(/*quick=*/true);
+    auto type = WeightType::get(b.getContext(), {weight.n, weight.k}, format,
+                                packedRows);
+    NamedAttrList attrs;
+    attrs.set("format", b.getStringAttr(formatSpelling(format)));
+    attrs.set("n", b.getI64IntegerAttr(weight.n));
+    attrs.set("k", b.getI64IntegerAttr(weight.k));
+    attrs.set("rows", b.getI64IntegerAttr(packedRows));
+    attrs.set("kernel", b.getStringAttr(decodeKernel(ctx, type).getName()));
+    list.push_back(attrs.getDictionary(b.getContext()));
+  }
+  return b.getArrayAttr(list);
+}
+
+static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
+  Builder b(kernels.getContext());
+  SmallVector<Attribute> list;
+  for (auto kernel : kernels.getOps<Kernel>()) {
+    NamedAttrList attrs;
+    attrs.set("name", b.getStringAttr(kernel.getName()));
+    attrs.set("threads", b.getI64IntegerAttr((*kernel.getKnownBlockSize())[0]));
+    attrs.set("buffers", b.getI64IntegerAttr(kernel.getNumArguments()));
+    list.push_back(attrs.getDictionary(b.getContext()));
+  }
+  return b.getArrayAttr(list);
+}
+
+void LowerToGPUKernelsPass::runOnOperation() {
+  ModuleOp module = getOperation();
+  MLIRContext *context = &getContext();
+  if (maxTokens < 1 || maxTokens > 65536) {
+    module.emitError() << "max-tokens must lie in [1, 65536], found "
+                       << static_cast<int64_t>(maxTokens);
+    return signalPassFailure();
+  }
+  auto dot = llvm::StringSwitch<std::optional<IntegerDot>>(integerDot)
+                 .Case("emulated", IntegerDot::Emulated)
+                 .Case("spirv", IntegerDot::SPIRV)
+                 .Case("nvvm", IntegerDot::NVVM)
+                 .Default(std::nullopt);
+  if (!dot) {
+    module.emitError() << "integer-dot must be emulated, spirv or nvvm, found '"
+                       << integerDot << "'";
+    return signalPassFailure();
+  }
+  OpBuilder b(context);
+  b.setInsertionPointToEnd(module.getBody());
+  auto kernels = mlir::gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");
+  TargetFeatures target;
+  target.lanes = 1;
+  target.fma = true;
+  target.words = true;
+  KernelContext ctx{module, kernels, target, maxTokens, *dot};
+  SymbolTable symbols(module);
+  RotaryTables tables;
+  NamedAttrList steps;
+  int64_t arena = QC_DEVICE_ALIGNMENT, cacheBytes = 0;
+  SmallVector<func::FuncOp> functions;
+  for (auto function : module.getOps<func::FuncOp>())
+    functions.push_back(function);
+  for (StringRef name : {"decode", "prefill", "score"}) {
+    auto entry = symbols.lookup<func::FuncOp>(name);
+    if (!entry)
+      continue;
+    DispatchPlan plan;
+    StepLowering lowering(ctx, symbols, tables, plan, name == "decode");
+    if (failed(lowering.run(entry)))
+      return signalPassFailure();
+    arena = std::max(arena, plan.finish());
+    cacheBytes = lowering.cacheBytesPerPosition();
+    steps.set(name, plan.toAttribute(context));
+    numDispatches += plan.get().size();
+  }
+  for (func::FuncOp function : functions)
+    function.erase();
+  ArrayAttr tests = addTests(ctx);
+
+  // Targets have no erf.
+  RewritePatternSet patterns(context);
+  populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+    return name == math::ErfOp::getOperationName();
+  });
+  if (failed(applyPatternsGreedily(kernels, std::move(patterns))))
+    return signalPassFailure();
+
+  SmallVector<Attribute> rotary;
+  for (const RotaryTables::Table &table : tables.tables) {
+    SmallVector<float> frequencies;
+    for (double f : table.rope.getInverseFrequencies())
+      frequencies.push_back(static_cast<float>(f));
+    NamedAttrList attrs;
+    attrs.set("offset_per_position",
+              b.getI64IntegerAttr(table.offsetPerPosition));
+    attrs.set("frequencies", b.getDenseF32ArrayAttr(frequencies));
+    rotary.push_back(attrs.getDictionary(context));
+  }
+  NamedAttrList device;
+  device.set("kernels", describe(kernels));
+  device.set("steps", steps.getDictionary(context));
+  device.set("rotary", b.getArrayAttr(rotary));
+  device.set("tests", tests);
+  device.set("arena_bytes", b.getI64IntegerAttr(arena));
+  device.set("kv_bytes_per_position", b.getI64IntegerAttr(cacheBytes));
+  device.set("table_bytes_per_position",
+             b.getI64IntegerAttr(tables.bytesPerPosition));
+  device.set("max_tokens", b.getI64IntegerAttr(maxTokens));
+  module->setAttr("qc.device", device.getDictionary(context));
+  module->setAttr("qc.max_tokens", b.getI64IntegerAttr(maxTokens));
+  module->setAttr("qc.kv_bytes_per_token", b.getI64IntegerAttr(cacheBytes));
+  module->setAttr("qc.arena_bytes", b.getI64IntegerAttr(arena));
+  module->setAttr(mlir::gpu::GPUDialect::getContainerModuleAttrName(),
+                  b.getUnitAttr());
+  numKernels += llvm::range_size(kernels.getOps<Kernel>());
+}

@@ -1,0 +1,402 @@
+//===- MatmulKernels.cpp - Activations times packed weights ---------------===//
+//
+// A workgroup computes one row block: thread `lane` of 32 owns an output row,
+// so that neighbouring threads read neighbouring words of the packed weight.
+// The threads of a workgroup split K in four: by blocks where there are enough
+// of them, by the chunks of each block otherwise; the partial sums meet in
+// shared memory and are added in a fixed order.
+//
+// int8 arithmetic: with codes c, zero point z, scale s of a K block and
+// activations x ~ sx * a, a in [-127, 127], in each block of the activations
+//   sum w x = s sx (sum c a - z sum a),
+// the first sum exact in i32. A zero point that is the same integer everywhere
+// starts the sum.
+//
+//===----------------------------------------------------------------------===//
+#include "Kernels.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::qc;
+using mlir::qc::gpu::GPUBuilder;
+using mlir::qc::gpu::Kernel;
+using mlir::qc::gpu::KernelContext;
+using mlir::qc::gpu::MatmulSignature;
+using mlir::qc::gpu::rowsPerGroup;
+
+namespace {
+
+/// Ways to split K.
+constexpr int64_t splits = mlir::qc::gpu::workgroupThreads / rowsPerGroup;
+
+/// Emits the products of a thread's row with a tile of tokens.
+class TileEmitter {
+public:
+  /// `activations`: x, or codes, scales and sums.
+  TileEmitter(GPUBuilder &b, const KernelContext &ctx, WeightType weight,
+              Arithmetic arithmetic, Value blob, Value lane, Value split,
+              ValueRange activations, Value firstToken)
+      : b(b), ctx(ctx), layout(weight.getLayout()),
+        e{b, b.getLoc(), blob, 1, layout.rows, lane, ctx.target},
+        format(weight.getFormat()), input(ActivationBlocks::get(weight)),
+        arithmetic(arithmetic), split(split), activations(activations),
+        firstToken(firstToken) {}
+
+  /// Partial sums of `tokens` tokens, f32 each.
+  SmallVector<Value> emit(Value rowBlock, int64_t tokens);
+
+private:
+  SmallVector<Value> blockF32(Value at, Value index, ValueRange rowParams,
+                              ValueRange sums);
+  SmallVector<Value> chunkF32(Value at, Value index, Value inBlock,
+                              ValueRange rowParams, ValueRange params,
+                              ValueRange sums);
+  /// Of block `index` of the activations, in the K block of the weight at `at`.
+  SmallVector<Value> blockInt8(Value at, Value index, ValueRange rowParams,
+                               ValueRange sums);
+  SmallVector<Value> chunkInt8(Value at, Value index, Value inBlock,
+                               ValueRange rowParams, ValueRange sums);
+  /// init + the sums of the thread's chunks of `count`; body(chunk, feature of
+  /// the block, sums).
+  SmallVector<Value>
+  forChunks(ValueRange init, Value chunks, int64_t count,
+            function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
+  /// x[token][feature j of the block + inBlock], 0 beyond the end.
+  Value activation(int64_t token, Value index, Value inBlock, int64_t j);
+  /// acc + 4-way dot product of unsigned codes with signed activations.
+  Value dot(Value acc, Value codes, Value activations);
+
+  /// Blocks that a thread goes through: of the activations, for int8.
+  int64_t numBlocks() const {
+    return arithmetic == Arithmetic::Int8 ? input.blocks : layout.numBlocks();
+  }
+  bool splitsBlocks() const { return numBlocks() >= splits; }
+
+  GPUBuilder &b;
+  const KernelContext &ctx;
+  ::qc::PackedLayout layout;
+  DecodeEmitter e;
+  FormatAttrInterface format;
+  mlir::qc::ActivationBlocks input;
+  Arithmetic arithmetic;
+  Value split;
+  ValueRange activations;
+  Value firstToken;
+};
+
+} // namespace
+
+SmallVector<Value> TileEmitter::forChunks(
+    ValueRange init, Value chunks, int64_t count,
+    function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
+  // Some features in a loop body, to have several loads under way.
+  int64_t ways = splitsBlocks() ? 1 : splits;
+  int64_t unroll = 1;
+  while (unroll * 2 * layout.chunkK <= 8 && count % (unroll * 2 * ways) == 0)
+    unroll *= 2;
+  Value begin = ways == 1 ? b.index(0) : b.mul(split, unroll);
+  return b.loop(begin, b.index(count), unroll * ways, init,
+                [&](Value c, ValueRange carried) {
+                  SmallVector<Value> next(carried);
+                  for (int64_t u = 0; u < unroll; ++u) {
+                    Value own = b.add(c, u);
+                    next = body(b.add(chunks, b.mul(own, layout.chunkBytes)),
+                                b.mul(own, layout.chunkK), next);
+                  }
+                  return next;
+                });
+}
+
+//===----------------------------------------------------------------------===//
+// f32
+//===----------------------------------------------------------------------===//
+
+Value TileEmitter::activation(int64_t token, Value index, Value inBlock,
+                              int64_t j) {
+  Value x = activations[0];
+  Value k = b.add(b.add(b.mul(index, layout.blockK), inBlock), j);
+  Value row = b.mul(b.add(firstToken, token), layout.k);
+  if (layout.paddedK() == layout.k)
+    return b.load(x, b.add(row, k));
+  Value valid = b.less(k, layout.k);
+  if (layout.paddedBlockK != layout.blockK)
+    valid = b.land(valid, b.less(b.add(inBlock, j), layout.blockK));
+  Value value = b.load(x, b.add(row, b.select(valid, k, b.index(0))));
+  return b.select(valid, value, b.f32(0.0));
+}
+
+SmallVector<Value> TileEmitter::chunkF32(Value at, Value index, Value inBlock,
+                                         ValueRange rowParams,
+                                         ValueRange params, ValueRange sums) {
+  SmallVector<Value> next(sums);
+  for (auto [j, weight] :
+       llvm::enumerate(format.emitChunk(e, at, rowParams, params))) {
+    Value w = b.scalar(weight);
+    for (size_t m = 0; m < next.size(); ++m)
+      next[m] = b.fma(w,
+                      activation(static_cast<int64_t>(m), index, inBlock,
+                                 static_cast<int64_t>(j)),
+                      next[m]);
+  }
+  return next;
+}
+
+SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
+                                         ValueRange rowParams,
+                                         ValueRange sums) {
+  SmallVector<Value> params = format.emitBlockParams(e, at);
+  Value scale = format.emitBlockScale(e, params);
+  SmallVector<Value> init(sums);
+  if (scale)
+    init.assign(sums.size(), b.f32(0.0));
+  SmallVector<Value> part = forChunks(
+      init, b.add(at, layout.blockParamBytes), layout.chunksPerBlock(),
+      [&](Value chunk, Value inBlock, ValueRange carried) {
+        return chunkF32(chunk, index, inBlock, rowParams, params, carried);
+      });
+  if (scale)
+    for (auto [value, sum] : llvm::zip_equal(part, sums))
+      value = b.fma(value, b.scalar(scale), sum);
+  return part;
+}
+
+//===----------------------------------------------------------------------===//
+// int8
+//===----------------------------------------------------------------------===//
+
+Value TileEmitter::dot(Value acc, Value codes, Value activations) {
+  if (ctx.integerDot == mlir::qc::gpu::IntegerDot::SPIRV) {
+    // The unsigned operand is the second one.
+    Value sum = mlir::spirv::SUDotOp::create(
+        b, b.getI32Type(), activations, codes,
+        mlir::spirv::PackedVectorFormatAttr::get(
+            b.getContext(),
+            mlir::spirv::PackedVectorFormat::PackedVectorFormat4x8Bit));
+    return b.add(acc, sum);
+  }
+  if (ctx.integerDot == mlir::qc::gpu::IntegerDot::NVVM) {
+    auto bytes = VectorType::get({4}, b.getI8Type());
+    auto cast = [&](Value word) -> Value {
+      return LLVM::BitcastOp::create(b, bytes, word);
+    };
+    return NVVM::DotAccumulate4WayOp::create(
+        b, b.getI32Type(), cast(codes), NVVM::DotAccumulateType::UNSIGNED,
+        cast(activations), NVVM::DotAccumulateType::SIGNED, acc);
+  }
+  for (int64_t q = 0; q < 4; ++q) {
+    Value code = q == 3 ? b.shr(codes, 24)
+                        : b.land(q ? b.shr(codes, 8 * q) : codes, b.i32(255));
+    Value value = q == 3 ? activations : b.shl(activations, 24 - 8 * q);
+    value = arith::ShRSIOp::create(b, value, b.i32(24));
+    acc = b.add(acc, b.mul(code, value));
+  }
+  return acc;
+}
+
+SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
+                                          ValueRange rowParams,
+                                          ValueRange sums) {
+  int64_t perPlane = layout.chunkK / 4;
+  Value first = b.add(b.mul(index, input.paddedBlockK / 4),
+                      arith::ShRUIOp::create(b, inBlock, b.index(2)));
+  SmallVector<Value> next(sums);
+  for (auto [j, codes] : llvm::enumerate(format.emitCodes(e, at, rowParams))) {
+    Value code = b.scalar(codes);
+    Value word = b.add(first, static_cast<int64_t>(j) % perPlane);
+    for (size_t m = 0; m < next.size(); ++m) {
+      Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)),
+                        input.blocks * input.paddedBlockK / 4);
+      next[m] = dot(next[m], code, b.load(activations[0], b.add(row, word)));
+    }
+  }
+  return next;
+}
+
+/// The value of a splat constant that is an integer.
+static std::optional<int64_t> matchInteger(Value vector) {
+  DenseFPElementsAttr elements;
+  if (!matchPattern(vector, m_Constant(&elements)) || !elements.isSplat())
+    return std::nullopt;
+  double value = elements.getSplatValue<APFloat>().convertToDouble();
+  auto integer = static_cast<int64_t>(value);
+  if (static_cast<double>(integer) != value)
+    return std::nullopt;
+  return integer;
+}
+
+SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
+                                          ValueRange rowParams,
+                                          ValueRange sums) {
+  SmallVector<Value> params = format.emitBlockParams(e, at);
+  Value scale = b.scalar(format.emitIntegerScale(e, rowParams, params));
+  Value zero = format.emitZero(e, params);
+  std::optional<int64_t> integer = matchInteger(zero);
+  SmallVector<Value> init, codeSums, at2;
+  for (size_t m = 0; m < sums.size(); ++m) {
+    Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)), input.blocks);
+    at2.push_back(b.add(row, index));
+    Value sum = b.load(activations[2], at2.back());
+    // Threads that share a block subtract the zero point once.
+    if (!splitsBlocks())
+      sum = b.select(b.compare(arith::CmpIPredicate::eq, split, b.index(0)),
+                     sum, b.i32(0));
+    codeSums.push_back(sum);
+    init.push_back(integer ? b.mul(sum, b.i32(-*integer)) : b.i32(0));
+  }
+  int64_t count = input.paddedBlockK / layout.chunkK;
+  Value chunks = b.add(at, layout.blockParamBytes);
+  if (int64_t perBlock = layout.chunksPerBlock() / count; perBlock > 1)
+    chunks =
+        b.add(chunks, b.mul(b.rem(index, perBlock), count * layout.chunkBytes));
+  SmallVector<Value> part = forChunks(
+      init, chunks, count, [&](Value chunk, Value inBlock, ValueRange carried) {
+        return chunkInt8(chunk, index, inBlock, rowParams, carried);
+      });
+  auto toF32 = [&](Value v) -> Value {
+    return arith::SIToFPOp::create(b, b.getF32Type(), v);
+  };
+  for (size_t m = 0; m < sums.size(); ++m) {
+    Value ints = toF32(part[m]);
+    if (!integer)
+      ints = b.fsub(ints, b.fmul(b.scalar(zero), toF32(codeSums[m])));
+    Value factor = b.fmul(scale, b.load(activations[1], at2[m]));
+    part[m] = b.fma(ints, factor, sums[m]);
+  }
+  return part;
+}
+
+SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
+  SmallVector<Value> rowParams = format.emitRowParams(e, b.index(0), rowBlock);
+  Value blocks = b.add(rowBlock, layout.rowHeaderBytes);
+  SmallVector<Value> sums(tokens, b.f32(0.0));
+  int64_t perBlock = numBlocks() / layout.numBlocks();
+  auto body = [&](Value index, ValueRange carried) {
+    Value at =
+        b.add(blocks, b.mul(b.div(index, perBlock), layout.blockBytes()));
+    return arithmetic == Arithmetic::F32
+               ? blockF32(at, index, rowParams, carried)
+               : blockInt8(at, index, rowParams, carried);
+  };
+  if (numBlocks() == 1)
+    sums = body(b.index(0), sums);
+  else
+    sums = b.loop(splitsBlocks() ? split : b.index(0), b.index(numBlocks()),
+                  splitsBlocks() ? splits : 1, sums, body);
+  if (Value scale = format.emitRowScale(e, rowParams))
+    for (Value &sum : sums)
+      sum = b.fmul(sum, b.scalar(scale));
+  return sums;
+}
+
+static std::string kernelName(const MatmulSignature &sig) {
+  std::string name = "matmul_" + mlir::qc::gpu::weightName(sig.weight);
+  if (sig.arithmetic == Arithmetic::Int8)
+    name += "_int8";
+  if (sig.second)
+    name += "_" + mlir::qc::gpu::weightName(*sig.second);
+  if (sig.gate)
+    name += llvm::formatv("_{0}", stringifyGateKind(*sig.gate));
+  if (sig.bias)
+    name += "_bias";
+  if (sig.residual)
+    name += "_residual";
+  return name + llvm::formatv("_m{0}", sig.tokens).str();
+}
+
+Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
+                                   const MatmulSignature &sig) {
+  MLIRContext *context = ctx.module.getContext();
+  Type words =
+      MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
+  Type floats =
+      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
+  SmallVector<WeightType> weights = {sig.weight};
+  if (sig.second)
+    weights.push_back(*sig.second);
+  SmallVector<Type> buffers;
+  if (sig.tokens > 1)
+    buffers.push_back(words);
+  buffers.append(weights.size(), words);
+  bool int8 = sig.arithmetic == Arithmetic::Int8;
+  if (int8)
+    buffers.append({words, floats, words});
+  else
+    buffers.push_back(floats);
+  if (sig.bias)
+    buffers.append(weights.size(), floats);
+  if (sig.residual)
+    buffers.push_back(floats);
+  buffers.push_back(floats);
+  return getOrCreateKernel(
+      ctx, kernelName(sig), buffers, [&](GPUBuilder &b, ValueRange args) {
+        size_t next = 0;
+        Value state = sig.tokens > 1 ? args[next++] : Value();
+        ValueRange blobs = args.slice(next, weights.size());
+        next += weights.size();
+        ValueRange activations = args.slice(next, int8 ? 3 : 1);
+        next += activations.size();
+        ValueRange biases = args.slice(next, sig.bias ? weights.size() : 0);
+        next += biases.size();
+        Value residual = sig.residual ? args[next++] : Value();
+        Value out = args[next];
+
+        int64_t n = sig.weight.getN();
+        Value thread = b.thread();
+        Value lane = b.rem(thread, rowsPerGroup);
+        Value split = b.div(thread, rowsPerGroup);
+        Value firstToken = b.mul(b.groupY(), sig.tokens);
+        SmallVector<Value> partials;
+        for (auto [weight, blob] : llvm::zip_equal(weights, blobs)) {
+          ::qc::PackedLayout layout = weight.getLayout();
+          Value rowBlock = b.add(b.mul(b.groupX(), layout.rowBlockBytes()),
+                                 layout.headerBytes);
+          TileEmitter emitter(b, ctx, weight, sig.arithmetic, blob, lane, split,
+                              activations, firstToken);
+          Value partial = b.shared(sig.tokens * b.threads);
+          for (auto [m, sum] :
+               llvm::enumerate(emitter.emit(rowBlock, sig.tokens)))
+            b.store(sum, partial,
+                    b.add(thread, static_cast<int64_t>(m) * b.threads));
+          partials.push_back(partial);
+        }
+        b.barrier();
+        // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...
+        Value row = b.add(b.mul(b.groupX(), rowsPerGroup), lane);
+        auto finish = [&](Value m) {
+          Value token = b.add(firstToken, m);
+          SmallVector<Value> results;
+          for (auto [i, partial] : llvm::enumerate(partials)) {
+            Value first = b.add(b.mul(m, b.threads), lane);
+            Value sum = b.load(partial, first);
+            for (int64_t s = 1; s < splits; ++s)
+              sum =
+                  b.fadd(sum, b.load(partial, b.add(first, s * rowsPerGroup)));
+            if (sig.bias)
+              sum = b.fadd(sum, b.load(biases[i], row));
+            results.push_back(sum);
+          }
+          Value y = results[0];
+          if (sig.gate)
+            y = b.fmul(emitActivation(b, *sig.gate, y), results[1]);
+          Value at = b.add(b.mul(token, n), row);
+          if (residual)
+            y = b.fadd(y, b.load(residual, at));
+          b.store(y, out, at);
+        };
+        auto finishRow = [&] {
+          if (sig.tokens == 1) {
+            b.ifThen(b.less(thread, rowsPerGroup), [&] { finish(b.index(0)); });
+            return;
+          }
+          Value count = b.toIndex(b.load(state, b.index(1)));
+          Value end = b.min(b.index(sig.tokens), b.sub(count, firstToken));
+          b.loop(split, end, splits, finish);
+        };
+        if (n % rowsPerGroup == 0)
+          finishRow();
+        else
+          b.ifThen(b.less(row, n), finishRow);
+      });
+}

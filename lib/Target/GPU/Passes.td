@@ -1,0 +1,43 @@
+//===- Passes.td - Passes of the GPU targets ----------------*- tablegen -*-===//
+#ifndef QC_TARGET_GPU_PASSES_TD
+#define QC_TARGET_GPU_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "Lower packed lm/qc functions to GPU kernels and dispatch lists";
+  let description = [{
+    Replaces the entry points `@decode`, `@prefill` and `@score` by lists of kernel
+    launches, calls of layers unrolled. Kernels are generated for exactly the shapes
+    and formats at hand, through the format interface; equal kernels exist once, in
+    `gpu.module @kernels`. Memory is an array of 32-bit words, so nothing narrower
+    reaches a target.
+
+    The module gets the attribute `qc.device`: `kernels` (name, workgroup size,
+    number of buffers), `steps` (a list of dispatches each: kernel, grid as three
+    pairs factor, tile, and buffers as space, access and [offset, offset per
+    position, size, size per position]), `rotary` tables, and the sizes of the
+    memory. `qc/Runtime/DeviceABI.h` says what they mean.
+
+    The weights must be packed for 32 rows at offsets that are multiples of 256
+    (`qc-pack-weights{rows=32 alignment=256}`), every dequantize of a matrix
+    fused.
+  }];
+  let options = [
+    Option<"maxTokens", "max-tokens", "int64_t", "128",
+           "Most tokens that one step processes">,
+    Option<"integerDot", "integer-dot", "std::string", "\"emulated\"",
+           "How kernels of int8 arithmetic multiply bytes: emulated, spirv (OpSUDot) or nvvm (dp4a)">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::spirv::SPIRVDialect", "::mlir::vector::VectorDialect"
+  ];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "Kernels generated">,
+    Statistic<"numDispatches", "dispatches", "Dispatches of all steps">,
+  ];
+}
+
+#endif // QC_TARGET_GPU_PASSES_TD

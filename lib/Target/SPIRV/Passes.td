@@ -1,0 +1,29 @@
+//===- Passes.td - Passes of the SPIR-V target --------------*- tablegen -*-===//
+#ifndef QC_TARGET_SPIRV_PASSES_TD
+#define QC_TARGET_SPIRV_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def PrepareSPIRVPass : Pass<"qc-prepare-spirv", "::mlir::ModuleOp"> {
+  let summary = "Say to GPU kernels what Vulkan wants to know";
+  let description = [{
+    Gives each `gpu.module` the target environment (Vulkan 1.1, SPIR-V 1.3; Vulkan
+    1.3, SPIR-V 1.6 where it has integer dot products), each
+    kernel its entry point interface (workgroup size) and each buffer its
+    storage class: `StorageBuffer`, or `Workgroup` where the memory space is the
+    workgroup's. Results of an `scf.for` that may run zero times are selected from
+    its initial values, which upstream's conversion forgets. Upstream's conversions
+    need no more.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::spirv::SPIRVDialect"];
+}
+
+def EraseGPUModulesPass : Pass<"qc-erase-gpu-modules", "::mlir::ModuleOp"> {
+  let summary = "Erase gpu.modules that were converted";
+  let description = [{
+    `convert-gpu-to-spirv` leaves the modules that it converted; this pass erases
+    every `gpu.module`, and renames `@__spv__NAME` to `@NAME`.
+  }];
+}
+
+#endif // QC_TARGET_SPIRV_PASSES_TD
