@@ -58,7 +58,7 @@ private:
 
 LogicalResult Emulator::check() {
   auto isTile = [](Type type) { return isa<amx::TileType>(type); };
-  WalkResult result = function.walk([&](Operation *op) {
+  WalkResult result = function.walk<WalkOrder::PreOrder>([&](Operation *op) {
     bool carried = false;
     for (Region &region : op->getRegions())
       for (Block &block : region)

@@ -5,16 +5,16 @@
 // Tiles of 16 tokens go to a kernel of their own; the rest, and single tokens,
 // to integer dot products.
 
-// CHECK-LABEL: func.func private @matmul_40x172_grouped_bits_4_group_64_scale_f16_int8(
+// CHECK-LABEL: func.func private @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8(
 // CHECK:         %[[TILES:.*]] = arith.divui %{{.*}}, %c16
 // CHECK:         %[[FULL:.*]] = arith.muli %[[TILES]], %c16
 // CHECK:         scf.if
-// CHECK-NEXT:      func.call @matmul_40x172_grouped_bits_4_group_64_scale_f16_int8_amx
+// CHECK-NEXT:      func.call @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8_amx
 // CHECK:         scf.for %{{.*}} = %[[FULL]] to
 // CHECK:           vpdpbusd
 
 // A K block of 64 inputs is one A tile and a B tile of 16 rows of registers.
-// CHECK-LABEL: func.func private @matmul_40x172_grouped_bits_4_group_64_scale_f16_int8_amx(
+// CHECK-LABEL: func.func private @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8_amx(
 // CHECK-SAME:    attributes {passthrough = ["noinline"]}
 // CHECK:         vector.store %{{.*}} : memref<2048xi8>, vector<64xi8>
 // CHECK:         amx.tile_zero : !amx.tile<16x16xi32>
@@ -25,10 +25,10 @@
 // CHECK:         arith.sitofp
 // CHECK:         math.fma
 
-qc.weight @w : !qc.weight<40x172, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>> = [#qc.external<"b", 0, 4992>]
+qc.weight @w : !qc.weight<40x1088, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>> = [#qc.external<"b", 0, 27840>]
 
-func.func @f(%x: tensor<?x172xf32>) -> tensor<?x40xf32> {
-  %w = qc.get_weight @w : !qc.weight<40x172, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>>
-  %y = qc.matmul %x, [%w] arithmetic(<int8>) : (tensor<?x172xf32>, !qc.weight<40x172, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>>) -> tensor<?x40xf32>
+func.func @f(%x: tensor<?x1088xf32>) -> tensor<?x40xf32> {
+  %w = qc.get_weight @w : !qc.weight<40x1088, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>>
+  %y = qc.matmul %x, [%w] arithmetic(<int8>) : (tensor<?x1088xf32>, !qc.weight<40x1088, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>>) -> tensor<?x40xf32>
   return %y : tensor<?x40xf32>
 }

@@ -1,4 +1,4 @@
-// RUN: qc-opt %s --pass-pipeline='builtin.module(func.func(qc-emulate-amx),cse)' | FileCheck %s
+// RUN: qc-opt %s --pass-pipeline='builtin.module(func.func(qc-emulate-amx),canonicalize,cse)' | FileCheck %s
 
 // A is read as signed, B as unsigned bytes: element [k][4 n + j] of B meets
 // element [m][4 k + j] of A.
