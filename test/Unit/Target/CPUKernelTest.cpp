@@ -19,6 +19,12 @@ using namespace qc::test;
 
 namespace {
 
+/// Shuffles of bytes over 512 bits, for tables of partial sums.
+bool hasByteShuffles(const std::string &cpu) {
+  return cpu == "icelake-server" || cpu == "x86-64-v4-amx" ||
+         cpu.rfind("sapphirerapids", 0) == 0;
+}
+
 /// What rounding the tables of partial sums to 8 bits may change in each row's
 /// sum, over its scale: half a step a look-up, where a step is 1/127 of a K
 /// block's largest partial sum of the (rounded) entries and activations.
@@ -50,20 +56,17 @@ double tableRounding(const HostWeight &weight, const float *x, int64_t block) {
   return bound;
 }
 
-/// Shuffles of bytes over 512 bits, for tables of partial sums.
-bool hasByteShuffles(const std::string &cpu) {
-  return cpu == "icelake-server" || cpu == "x86-64-v4-amx" ||
-         cpu.rfind("sapphirerapids", 0) == 0;
-}
-
 class KernelTest : public testing::TestWithParam<std::string> {};
 
 } // namespace
 
+// Tiles of 8, 4, 2 and 1 tokens.
+const std::vector<size_t> tokenCounts = {1, 3, 11, 15};
+
 static void checkMatmul(const std::string &spelling, const Format &format,
                         Shape shape, bool int8, const std::string &cpu,
                         int64_t rows = 0, const std::string &tuning = "",
-                        const std::vector<size_t> &counts = {}) {
+                        const std::vector<size_t> &counts = tokenCounts) {
   std::string error;
   auto kernel = KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error,
                                   rows, tuning);
@@ -85,18 +88,15 @@ static void checkMatmul(const std::string &spelling, const Format &format,
   if (spelling.find("books = 2, bits = 8, vector = 8") != std::string::npos)
     EXPECT_EQ(kernel->tableLookups > 0,
               int8 && hasByteShuffles(cpu) && kernel->rows == 64);
-  // Tiles of 8, 4, 2 and 1 tokens; with a tuning 16, too.
-  for (size_t m : !counts.empty()  ? counts
-                  : tuning.empty() ? std::vector<size_t>{1, 3, 11, 15}
-                                   : std::vector<size_t>{1, 7, 27}) {
+  for (size_t m : counts) {
     std::vector<float> x(m * k), y(m * n, NAN);
     std::normal_distribution<float> normal(0, 2);
     for (float &value : x)
       value = normal(rng);
     if (m == 3) // a token of zeros
       std::fill_n(x.begin(), k, 0.0f);
-    std::vector<uint8_t> scratch(
-        static_cast<size_t>(kernel->scratchFor(static_cast<int64_t>(m)) + 64));
+    std::vector<uint8_t> scratch(static_cast<size_t>(kernel->scratchFor(m)) +
+                                 64);
     kernel->matmul(blob.data(), x.data(), static_cast<int64_t>(m), y.data(),
                    scratch.data());
     double tables = 0;
@@ -162,7 +162,7 @@ TEST_P(KernelTest, RowBlocksWiderThanRegisters) {
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     bool wide = GetParam().find("v4") != std::string::npos ||
-                GetParam() == "icelake-server";
+                hasByteShuffles(GetParam());
     int64_t rows = wide ? 64 : 16;
     checkMatmul(spelling, *format, {50, 172}, false, GetParam(), rows);
     if (hasIntegerCodes(spelling))
@@ -186,9 +186,10 @@ TEST_P(KernelTest, Tunings) {
           "token-tile=2,sums=2,prefetch=1", "token-tile=4,sums=8,strip=1",
           "token-tile=16,sums=16,prefetch=64"}) {
       SCOPED_TRACE(tuning);
-      checkMatmul(spelling, *format, {50, 172}, false, GetParam(), 0, tuning);
-      if (hasIntegerCodes(spelling))
-        checkMatmul(spelling, *format, {50, 172}, true, GetParam(), 0, tuning);
+      for (bool int8 : {false, true})
+        if (!int8 || hasIntegerCodes(spelling))
+          checkMatmul(spelling, *format, {50, 172}, int8, GetParam(), 0, tuning,
+                      {1, 7, 27}); // tiles of 16, too
       if (HasFatalFailure())
         return;
     }
@@ -271,12 +272,14 @@ protected:
     EXPECT_EQ(numTrappedAMX() > before, machineCode && trapsAMX());
   }
   void check(const std::string &spelling, Shape shape,
-             const std::vector<size_t> &counts, int64_t rows = 0) {
+             const std::vector<size_t> &counts, int64_t rows = 0,
+             const std::string &tuning = "") {
     std::string error;
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     if (!format->check(shape.n, shape.k))
-      checkMatmul(spelling, *format, shape, true, GetParam(), rows, "", counts);
+      checkMatmul(spelling, *format, shape, true, GetParam(), rows, tuning,
+                  counts);
   }
   int64_t before = 0;
 };
@@ -316,6 +319,13 @@ TEST_P(AMXKernelTest, RowBlocksWiderThanRegisters) {
   for (const char *spelling : formats)
     if (hasIntegerCodes(spelling))
       check(spelling, {50, 172}, {35}, 64);
+}
+
+/// What is left of 16 tokens goes by tiles of any size.
+TEST_P(AMXKernelTest, Tunings) {
+  for (const char *tuning : {"token-tile=1", "token-tile=4", "token-tile=16"})
+    check("grouped<bits = 4, group = 32, scale = f16>", {50, 172}, {15, 31, 45},
+          0, tuning);
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AMXKernelTest);

@@ -8,24 +8,25 @@ std::vector<std::string>(qc::test::allCPUs)() {
           "x86-64-v4-vnni", "icelake-server", "sapphirerapids"};
 }
 
+static bool hostHas(const std::string &name) {
+  llvm::Expected<cpu::CPU> wanted = cpu::CPU::get(name);
+  if (wanted)
+    return cpu::runsHere(*wanted);
+  llvm::consumeError(wanted.takeError());
+  return false;
+}
+
 std::vector<std::string>(qc::test::runnableCPUs)() {
   std::vector<std::string> names;
-  for (const std::string &name : allCPUs()) {
-    llvm::Expected<cpu::CPU> wanted = cpu::CPU::get(name);
-    if (!wanted)
-      llvm::consumeError(wanted.takeError());
-    else if (cpu::runsHere(*wanted))
+  for (const std::string &name : allCPUs())
+    if (hostHas(name))
       names.push_back(name);
-  }
   return names;
 }
 
 std::vector<std::string>(qc::test::runnableAMX)() {
   // The host need not have tile registers, see AMXTrap.h.
-  llvm::Expected<cpu::CPU> without = cpu::CPU::get("x86-64-v4-vbmi");
-  if (!without || !cpu::runsHere(*without)) {
-    llvm::consumeError(without.takeError());
+  if (!hostHas("x86-64-v4-vbmi"))
     return {};
-  }
   return {"x86-64-v4-amx", "sapphirerapids+emulation"};
 }
