@@ -52,6 +52,8 @@ if os.path.isdir(os.path.join(shared, "golden")):
     config.available_features.add("shared-data")
 if os.geteuid() == 0:
     config.available_features.add("root")
+if shutil.which("ptxas") or os.path.exists("/usr/local/cuda/bin/ptxas"):
+    config.available_features.add("ptxas")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
 

@@ -13,6 +13,7 @@ Standard library only: it must run before .venv exists.
 
 import argparse
 import concurrent.futures
+import glob
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KINDS = ("docs", "unit", "lit", "python")
 # GoogleTest binaries of minutes, and in how many processes their cases run.
-SHARDS = {"CPUKernelTest": 6, "VulkanKernelTest": 4}
+SHARDS = {"CPUKernelTest": 6, "VulkanKernelTest": 4, "NVPTXKernelTest": 4}
 
 
 class Tally:
@@ -256,6 +257,9 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
+    # ptxas of the package nvidia-cuda-nvcc.
+    tools = os.path.join(ROOT, ".venv/lib/python*/site-packages/nvidia/cu*/bin")
+    os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *glob.glob(tools)])
 
     runners = {"docs": docs_test, "unit": unit_tests, "lit": lit_tests, "python": python_tests}
     tallies = []

@@ -17,12 +17,15 @@
 #include "qc/Target/CPU/Passes.h"
 #include "qc/Target/GPU/DeviceTable.h"
 #include "qc/Target/GPU/Passes.h"
+#include "qc/Target/NVPTX/PTX.h"
+#include "qc/Target/NVPTX/Passes.h"
 #include "qc/Target/SPIRV/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/ToolOutputFile.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -34,6 +37,8 @@ constexpr StringRef cpuPhases[] = {"import", "quantize", "fuse",
                                    "pack",   "kernels",  "llvm"};
 constexpr StringRef spirvPhases[] = {"import", "quantize", "fuse",
                                      "pack",   "kernels",  "spirv"};
+constexpr StringRef nvptxPhases[] = {"import", "quantize", "fuse",
+                                     "pack",   "kernels",  "nvvm"};
 
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
@@ -76,6 +81,8 @@ private:
                    function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error lower(const cpu::CPU &cpu);
   llvm::Error lowerForSPIRV();
+  llvm::Error lowerForNVPTX();
+  llvm::Error addCubins(const llvm::Module &kernels);
   llvm::Error addIntegerDotKernels();
   llvm::Error addSPIRV(ModuleOp lowered, uint32_t features);
   llvm::Expected<std::unique_ptr<llvm::Module>>
@@ -86,7 +93,8 @@ private:
 
   MLIRContext &context;
   const CompileOptions &options;
-  std::vector<cpu::CPU> cpus; ///< best first
+  std::vector<cpu::CPU> cpus;     ///< best first
+  std::vector<unsigned> gpuArchs; ///< ascending
   SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
@@ -194,14 +202,27 @@ llvm::Error Compiler::run() {
   if (!resolved)
     return resolved.takeError();
   cpus = std::move(*resolved);
+  if (!options.gpuArch.empty()) {
+    auto archs = mlir::qc::nvptx::parseArchs(options.gpuArch);
+    if (!archs)
+      return llvm::createStringError("--gpu-arch: " +
+                                     llvm::toString(archs.takeError()));
+    gpuArchs = std::move(*archs);
+    if (options.emit == Emit::Cubin && gpuArchs.size() > 1)
+      return llvm::createStringError(
+          "--emit=cubin writes one file: expected one --gpu-arch");
+  }
   // The host's part of a GPU's model is the runtime, for any CPU.
-  bool onGPU = options.target == "spirv";
+  bool onGPU = options.target != "cpu";
   if (onGPU) {
     cpus.resize(1);
     cpus.front().name = "any";
     cpus.front().required.clear();
   }
-  ArrayRef<StringRef> phases = onGPU ? spirvPhases : cpuPhases;
+  ArrayRef<StringRef> phases = cpuPhases;
+  if (onGPU)
+    phases = options.target == "spirv" ? ArrayRef<StringRef>(spirvPhases)
+                                       : ArrayRef<StringRef>(nvptxPhases);
   if (!options.compileTo.empty() &&
       !llvm::is_contained(phases, options.compileTo))
     return llvm::createStringError("unknown phase '" + options.compileTo +
@@ -306,7 +327,7 @@ llvm::Error Compiler::run() {
   }
   llvm::Expected<std::string> metadata =
       buildMetadata(*module, recipe,
-                    onGPU             ? "spirv"
+                    onGPU             ? options.target
                     : cpus.size() > 1 ? options.mcpu
                                       : cpus.front().name);
   if (!metadata)
@@ -316,7 +337,9 @@ llvm::Error Compiler::run() {
   OwningOpRef<ModuleOp> packed = module->clone();
   for (const cpu::CPU &cpu : cpus) {
     module = packed->clone();
-    if (llvm::Error error = onGPU ? lowerForSPIRV() : lower(cpu))
+    if (llvm::Error error = options.target == "spirv"   ? lowerForSPIRV()
+                            : options.target == "nvptx" ? lowerForNVPTX()
+                                                        : lower(cpu))
       return error;
     if (done)
       return llvm::Error::success();
@@ -433,6 +456,96 @@ llvm::Error Compiler::lowerForSPIRV() {
     return error;
   if (!done && options.emit == Emit::MLIR)
     return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  return llvm::Error::success();
+}
+
+llvm::Error Compiler::lowerForNVPTX() {
+  if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
+        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        lower.maxTokens = options.maxTokens;
+        lower.integerDot = "nvvm";
+        pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (llvm::Error error = runPhase("nvvm", [](PassManager &pm) {
+        mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
+      }))
+    return error;
+  if (done)
+    return llvm::Error::success();
+  if (options.emit == Emit::MLIR)
+    return emitText([&](llvm::raw_ostream &os) { module->print(os); });
+  llvm::LLVMContext llvmContext;
+  auto kernels = mlir::qc::nvptx::translateKernels(*module, llvmContext);
+  if (!kernels)
+    return kernels.takeError();
+  if (llvm::Error error = addCubins(**kernels); error || done)
+    return error;
+
+  // PTX last: devices take the first code that they run.
+  unsigned arch = gpuArchs.empty() ? mlir::qc::nvptx::defaultArch : gpuArchs[0];
+  auto ptx = mlir::qc::nvptx::emitPTX(**kernels, arch);
+  if (!ptx)
+    return ptx.takeError();
+  auto print = [&](llvm::raw_ostream &os) { os << *ptx; };
+  if (options.emit == Emit::PTX)
+    return emitText(print);
+  if (llvm::Error error = dump("kernels.ptx", print))
+    return error;
+  if (llvm::Error error = dump("kernels.ll", [&](llvm::raw_ostream &os) {
+        (*kernels)->print(os, nullptr);
+      }))
+    return error;
+  mlir::qc::gpu::DeviceCode code;
+  code.kind = QC_CODE_PTX;
+  code.arch = arch;
+  code.bytes.append(ptx->c_str(), ptx->c_str() + ptx->size() + 1);
+  deviceCodes.push_back(std::move(code));
+  return llvm::Error::success();
+}
+
+/// Code for each of --gpu-arch, newest first, if the assembler is here.
+llvm::Error Compiler::addCubins(const llvm::Module &kernels) {
+  if (gpuArchs.empty() || options.emit == Emit::PTX)
+    return llvm::Error::success();
+  std::string ptxas = mlir::qc::nvptx::findPtxas(options.ptxas);
+  if (ptxas.empty()) {
+    std::string why =
+        options.ptxas.empty()
+            ? "no ptxas on PATH, in $CUDA_PATH/bin or /usr/local/cuda/bin"
+            : "cannot run '" + options.ptxas + "'";
+    if (options.emit == Emit::Cubin || !options.ptxas.empty())
+      return llvm::createStringError(why + ": expected the CUDA toolkit's "
+                                           "assembler (--ptxas)");
+    llvm::errs() << "qc-compile: note: " << why
+                 << ": the model has PTX alone, which the driver compiles\n";
+    return llvm::Error::success();
+  }
+  for (unsigned arch : llvm::reverse(gpuArchs)) {
+    std::unique_ptr<llvm::Module> own = llvm::CloneModule(kernels);
+    auto ptx = mlir::qc::nvptx::emitPTX(*own, arch);
+    if (!ptx)
+      return ptx.takeError();
+    auto cubin = mlir::qc::nvptx::assemble(*ptx, arch, ptxas, work->get());
+    if (!cubin)
+      return cubin.takeError();
+    auto print = [&](llvm::raw_ostream &os) { os << cubin->bytes; };
+    if (options.emit == Emit::Cubin)
+      return emitText(print);
+    std::string name = "kernels.sm_" + std::to_string(arch);
+    if (llvm::Error error = dump(name + ".cubin", print))
+      return error;
+    if (llvm::Error error = dump(
+            name + ".txt", [&](llvm::raw_ostream &os) { os << cubin->report; }))
+      return error;
+    mlir::qc::gpu::DeviceCode code;
+    code.kind = QC_CODE_CUBIN;
+    code.arch = arch;
+    code.bytes.append(cubin->bytes.begin(), cubin->bytes.end());
+    deviceCodes.push_back(std::move(code));
+  }
   return llvm::Error::success();
 }
 

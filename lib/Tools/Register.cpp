@@ -2,6 +2,7 @@
 #include "qc/Tools/Register.h"
 
 #include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -9,6 +10,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
@@ -25,18 +27,20 @@
 #include "qc/Quantization/Registry.h"
 #include "qc/Target/CPU/Passes.h"
 #include "qc/Target/GPU/Passes.h"
+#include "qc/Target/NVPTX/Passes.h"
 #include "qc/Target/SPIRV/Passes.h"
 
 using namespace mlir;
 
 void mlir::qc::registerAllDialects(DialectRegistry &registry) {
   registry
-      .insert<QCDialect, lm::LMDialect, arith::ArithDialect,
+      .insert<QCDialect, lm::LMDialect, amx::AMXDialect, arith::ArithDialect,
               cf::ControlFlowDialect, func::FuncDialect, mlir::gpu::GPUDialect,
               LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
-              scf::SCFDialect, mlir::spirv::SPIRVDialect, tensor::TensorDialect,
-              vector::VectorDialect>();
+              NVVM::NVVMDialect, scf::SCFDialect, mlir::spirv::SPIRVDialect,
+              tensor::TensorDialect, vector::VectorDialect>();
   func::registerAllExtensions(registry);
+  mlir::qc::nvptx::registerConversionInterfaces(registry);
 }
 
 void mlir::qc::registerAllPasses() {
@@ -48,6 +52,8 @@ void mlir::qc::registerAllPasses() {
   mlir::qc::gpu::registerQCTargetGPUPasses();
   mlir::qc::spirv::registerQCTargetSPIRVPasses();
   mlir::qc::spirv::registerKernelsToSPIRVPipeline();
+  mlir::qc::nvptx::registerQCTargetNVPTXPasses();
+  mlir::qc::nvptx::registerNVPTXPipelines();
   mlir::spirv::registerSPIRVPasses();
   registerTransformsPasses();
   registerConversionPasses();

@@ -36,11 +36,24 @@ static cl::opt<std::string> mcpu(
     "mcpu",
     cl::desc("CPU: native, x86-64-v2, x86-64-v3, x86-64-v4, "
              "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
-             "them) or an LLVM name"),
+             "them), x86-64-v4-amx or an LLVM name"),
     cl::init("native"), cl::cat(category));
 static cl::opt<std::string>
-    target("target", cl::desc("Target: cpu or spirv (a GPU over Vulkan)"),
+    target("target",
+           cl::desc("Target: cpu, spirv (a GPU over Vulkan) or nvptx (an "
+                    "NVIDIA GPU over CUDA)"),
            cl::init("cpu"), cl::cat(category));
+static cl::opt<std::string> gpuArch(
+    "gpu-arch",
+    cl::desc("NVIDIA architectures, as sm_80,sm_90: PTX for the oldest of them "
+             "and, where ptxas is found, machine code for each (default: PTX "
+             "for sm_75 and newer)"),
+    cl::value_desc("list"), cl::cat(category));
+static cl::opt<std::string>
+    ptxas("ptxas",
+          cl::desc("The CUDA toolkit's assembler (default: on PATH, in "
+                   "$CUDA_PATH/bin or /usr/local/cuda/bin)"),
+          cl::value_desc("program"), cl::cat(category));
 static cl::opt<Emit> emit(
     "emit", cl::desc("What to write"), cl::init(Emit::Executable),
     cl::values(clEnumValN(Emit::Executable, "exe", "standalone executable"),
@@ -50,12 +63,15 @@ static cl::opt<Emit> emit(
                clEnumValN(Emit::Assembly, "asm", "assembly"),
                clEnumValN(Emit::MLIR, "mlir", "MLIR, lowered"),
                clEnumValN(Emit::SPIRV, "spirv", "SPIR-V binary"),
-               clEnumValN(Emit::SPIRVText, "spirv-text", "SPIR-V as text")),
+               clEnumValN(Emit::SPIRVText, "spirv-text", "SPIR-V as text"),
+               clEnumValN(Emit::PTX, "ptx", "PTX, NVIDIA's assembly"),
+               clEnumValN(Emit::Cubin, "cubin",
+                          "machine code for one --gpu-arch (needs ptxas)")),
     cl::cat(category));
 static cl::opt<std::string> compileTo(
     "compile-to",
     cl::desc("Stop after a phase and print IR: import, quantize, fuse, pack, "
-             "kernels, llvm (cpu) or spirv"),
+             "kernels, llvm (cpu), spirv or nvvm (nvptx)"),
     cl::value_desc("phase"), cl::cat(category));
 static cl::opt<std::string>
     dumpDir("dump-dir",
@@ -133,14 +149,22 @@ int main(int argc, char **argv) {
     fail("--" + option + "=" + value + ": expected " + expected);
     return 2;
   };
-  if (!oneOf(target, {"cpu", "spirv"}))
-    return usage("target", target, "cpu or spirv");
+  if (!oneOf(target, {"cpu", "spirv", "nvptx"}))
+    return usage("target", target, "cpu, spirv or nvptx");
   bool spirvCode = emit == Emit::SPIRV || emit == Emit::SPIRVText;
   if (spirvCode && target != "spirv")
     return fail("--emit=spirv needs --target=spirv"), 2;
-  if (target == "spirv" && (emit == Emit::LLVM || emit == Emit::Assembly))
-    return fail("--target=spirv has no machine code to print: expected "
-                "--emit=spirv or spirv-text"),
+  bool cudaCode = emit == Emit::PTX || emit == Emit::Cubin;
+  if (cudaCode && target != "nvptx")
+    return fail("--emit=ptx and cubin need --target=nvptx"), 2;
+  if (emit == Emit::Cubin && gpuArch.empty())
+    return fail("--emit=cubin needs --gpu-arch, as --gpu-arch=sm_90"), 2;
+  if (target != "nvptx" && !(gpuArch.empty() && ptxas.empty()))
+    return fail("--gpu-arch and --ptxas are for --target=nvptx"), 2;
+  if (target != "cpu" && (emit == Emit::LLVM || emit == Emit::Assembly))
+    return fail("--target=" + target +
+                " has no machine code of a CPU to print: expected --emit=" +
+                (target == "spirv" ? "spirv or spirv-text" : "ptx or cubin")),
            2;
   if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "e8p", "none"}))
     return usage("quantize", quantize,
@@ -185,6 +209,8 @@ int main(int argc, char **argv) {
   options.output = output;
   options.quantize = quantize;
   options.target = target;
+  options.gpuArch = gpuArch;
+  options.ptxas = ptxas;
   options.groupSize = groupSize;
   options.mcpu = mcpu;
   options.emit = emit;
@@ -200,7 +226,8 @@ int main(int argc, char **argv) {
   options.tuneSeconds = tuneSeconds;
   options.runtime = runtime.empty() ? findRuntime(argv[0]) : runtime;
   bool text = !compileTo.empty() || emit == Emit::LLVM ||
-              emit == Emit::Assembly || emit == Emit::MLIR || spirvCode;
+              emit == Emit::Assembly || emit == Emit::MLIR || spirvCode ||
+              cudaCode;
   if (options.output.empty() && !text)
     return fail("no output file: expected -o FILE"), 2;
   if (options.output.empty())

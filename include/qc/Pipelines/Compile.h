@@ -9,6 +9,7 @@
 //   kernels   kernel calls on buffers of one arena
 //   llvm      LLVM dialect (target cpu)
 //   spirv     SPIR-V dialect (target spirv)
+//   nvvm      NVVM dialect (target nvptx)
 //
 //===----------------------------------------------------------------------===//
 #ifndef QC_PIPELINES_COMPILE_H
@@ -28,7 +29,9 @@ enum class Emit {
   Assembly,
   MLIR,
   SPIRV,
-  SPIRVText
+  SPIRVText,
+  PTX,
+  Cubin
 };
 
 struct CompileOptions {
@@ -37,8 +40,12 @@ struct CompileOptions {
   /// int4_sym, int4_asym, int8, nf4, e8p, none; empty: int4_sym for a folder,
   /// none for IR.
   std::string quantize;
-  std::string target = "cpu"; ///< cpu or spirv
-  int64_t groupSize = 0;      ///< 0: 128 or 64 as the model's shapes allow
+  std::string target = "cpu"; ///< cpu, spirv or nvptx
+  /// NVIDIA architectures, "sm_80,sm_90": PTX for the first, a cubin for each.
+  /// Empty: PTX for the oldest supported.
+  std::string gpuArch;
+  std::string ptxas;     ///< the CUDA toolkit's assembler; empty: looked for
+  int64_t groupSize = 0; ///< 0: 128 or 64 as the model's shapes allow
   std::string mcpu = "native";
   Emit emit = Emit::Executable;
   std::string compileTo;        ///< phase to stop after; empty: all

@@ -54,20 +54,23 @@ int Program::createSession(int64_t capacity) {
   session = Session::create(activeModel(), weights(), wanted, error, &device);
   if (session)
     return Success;
-  return fail(device ? deviceCode(*device) : OutOfResources, error);
+  return device ? failDevice({*device, error}) : fail(OutOfResources, error);
+}
+
+int Program::failDevice(const DeviceError &error) {
+  int code = fail(deviceCode(error.kind), error.message);
+  // A driver that still works on a step would read memory that goes away with
+  // this process's orderly end, or that end would wait for it.
+  if (error.kind == DeviceError::Kind::Failed) {
+    std::fflush(nullptr);
+    std::_Exit(code);
+  }
+  return code;
 }
 
 int Program::failSession(const std::string &message, int otherwise) {
-  if (session && session->deviceFailure()) {
-    int code = fail(deviceCode(*session->deviceFailure()), message);
-    // A driver that still works on a step would read memory that goes away
-    // with this process's orderly end.
-    if (*session->deviceFailure() == DeviceError::Kind::Failed) {
-      std::fflush(nullptr);
-      std::_Exit(code);
-    }
-    return code;
-  }
+  if (session && session->deviceFailure())
+    return failDevice({*session->deviceFailure(), message});
   return fail(otherwise, message);
 }
 
@@ -79,8 +82,12 @@ int Program::selfTestDevice() {
                              static_cast<uint64_t>(qc_model.weights_bytes),
                              wanted, error);
   if (!device)
-    return fail(deviceCode(error.kind), error.message);
-  return selfTest(*qc_model.device, *device, options.quiet) ? Success : Failure;
+    return failDevice(error);
+  if (selfTest(*qc_model.device, *device, options.quiet))
+    return Success;
+  // The device may hang, see failDevice().
+  std::fflush(nullptr);
+  std::_Exit(Failure);
 }
 
 /// Options that need a device need a model that runs on one.

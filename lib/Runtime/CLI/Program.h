@@ -26,6 +26,8 @@ private:
   void readTokenizerInfo();
   int checkCPU();
   int createSession(int64_t capacity);
+  /// Ends the process at once where the device may still be at work.
+  int failDevice(const DeviceError &error);
   /// For a failure of the session: of its device, or else `otherwise`.
   int failSession(const std::string &message, int otherwise = BadInput);
   int checkDevice();

@@ -1,9 +1,10 @@
 //===- Device.cpp - The device that a model was compiled for --------------===//
 #include "qc/Runtime/Device/Device.h"
 
+#include "../CUDA/CUDADevice.h"
 #include "../Vulkan/VulkanDevice.h"
 
-#include <cstring>
+#include <string_view>
 
 using namespace qc::rt;
 
@@ -17,12 +18,17 @@ static bool checkModel(const QCDeviceModel &model, DeviceError &error) {
                     std::to_string(QC_DEVICE_ABI_VERSION);
     return false;
   }
-  if (std::strcmp(model.target, "spirv") != 0) {
+  std::string_view target = model.target;
+  if (target != "spirv" && target != "nvptx") {
     error.message = std::string("this runtime has no devices for target '") +
                     model.target + "'";
     return false;
   }
   return true;
+}
+
+static bool isCUDA(const QCDeviceModel &model) {
+  return std::string_view(model.target) == "nvptx";
 }
 
 std::unique_ptr<Device> qc::rt::createDevice(const QCDeviceModel &model,
@@ -32,19 +38,30 @@ std::unique_ptr<Device> qc::rt::createDevice(const QCDeviceModel &model,
                                              DeviceError &error) {
   if (!checkModel(model, error))
     return nullptr;
-  return vulkan::VulkanDevice::create(model, weights, weightBytes, options,
-                                      error);
+  auto *create =
+      isCUDA(model) ? cuda::CUDADevice::create : vulkan::VulkanDevice::create;
+  return create(model, weights, weightBytes, options, error);
+}
+
+template <typename Api, typename PhysicalDevice, typename Enumerate>
+static bool list(Enumerate enumerate, const QCDeviceModel &model,
+                 std::vector<DeviceInfo> &devices, DeviceError &error) {
+  Api api;
+  std::vector<PhysicalDevice> found;
+  if (!api.open(error) || !enumerate(api, model, found, error))
+    return false;
+  for (const PhysicalDevice &device : found)
+    devices.push_back(device.info);
+  return true;
 }
 
 bool qc::rt::listDevices(const QCDeviceModel &model,
                          std::vector<DeviceInfo> &devices, DeviceError &error) {
   if (!checkModel(model, error))
     return false;
-  vulkan::Api api;
-  std::vector<vulkan::PhysicalDevice> found;
-  if (!api.open(error) || !vulkan::enumerate(api, model, found, error))
-    return false;
-  for (const vulkan::PhysicalDevice &device : found)
-    devices.push_back(device.info);
-  return true;
+  if (isCUDA(model))
+    return list<cuda::Api, cuda::PhysicalDevice>(cuda::enumerate, model,
+                                                 devices, error);
+  return list<vulkan::Api, vulkan::PhysicalDevice>(vulkan::enumerate, model,
+                                                   devices, error);
 }

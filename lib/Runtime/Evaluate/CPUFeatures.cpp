@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 using namespace qc::rt;
@@ -33,7 +35,14 @@ uint64_t enabledState() {
 }
 
 enum Register { EAX, EBX, ECX, EDX };
-enum State : uint64_t { None = 0, AVX = 0x6, AVX512 = 0xe6 };
+enum State : uint64_t { None = 0, AVX = 0x6, AVX512 = 0xe6, AMX = 0x60000 };
+
+/// Linux gives a process the 8 KiB of tile registers only when it asks
+/// (Documentation/arch/x86/xstate.rst); its threads have them then.
+bool requestTiles() {
+  constexpr long requestPermission = 0x1023, tileData = 18;
+  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+}
 
 struct Feature {
   std::string_view name; ///< LLVM's
@@ -73,28 +82,36 @@ constexpr Feature features[] = {
     {"avx512bitalg", 7, 0, ECX, 12, AVX512},
     {"avx512vpopcntdq", 7, 0, ECX, 14, AVX512},
     {"avx512fp16", 7, 0, EDX, 23, AVX512},
+    {"amx-tile", 7, 0, EDX, 24, AMX},
+    {"amx-int8", 7, 0, EDX, 25, AMX},
     {"avxvnni", 7, 1, EAX, 4, AVX},
     {"avx512bf16", 7, 1, EAX, 5, AVX512},
     {"lzcnt", 0x80000001, 0, ECX, 5, None},
 };
 
-} // namespace
-
-bool qc::rt::hasFeature(std::string_view name) {
-  uint64_t state = enabledState();
+/// Why code cannot use a feature; null where it can.
+const char *obstacle(std::string_view name) {
   for (const Feature &feature : features) {
     if (feature.name != name)
       continue;
     Registers r = cpuid(feature.leaf, feature.subleaf);
     uint32_t words[] = {r.eax, r.ebx, r.ecx, r.edx};
-    return (words[feature.reg] >> feature.bit & 1) &&
-           (state & feature.state) == feature.state;
+    if (!(words[feature.reg] >> feature.bit & 1) ||
+        (enabledState() & feature.state) != feature.state)
+      return "";
+    if (feature.state == AMX && !requestTiles())
+      return " (the operating system refuses the tile registers)";
+    return nullptr;
   }
-  return false;
+  return "";
 }
+
+} // namespace
 #else
-bool qc::rt::hasFeature(std::string_view) { return false; }
+static const char *obstacle(std::string_view) { return ""; }
 #endif
+
+bool qc::rt::hasFeature(std::string_view name) { return !obstacle(name); }
 
 std::string qc::rt::missingFeatures(const QCModel &model) {
   std::string missing;
@@ -102,8 +119,10 @@ std::string qc::rt::missingFeatures(const QCModel &model) {
   while (!needed.empty()) {
     std::string_view name = needed.substr(0, needed.find(','));
     needed.remove_prefix(std::min(needed.size(), name.size() + 1));
-    if (!name.empty() && !hasFeature(name))
-      missing += (missing.empty() ? "" : ", ") + std::string(name);
+    if (name.empty())
+      continue;
+    if (const char *why = obstacle(name))
+      missing += (missing.empty() ? "" : ", ") + std::string(name) + why;
   }
   return missing;
 }

@@ -143,8 +143,9 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
   if (!scratch.allocate(static_cast<size_t>(kernel.scratch_bytes) + 64))
     return "not enough memory";
   Random random;
-  // One token; an even and an odd number: tiles with and without a rest.
-  for (size_t m : {1u, 2u, 5u, 9u}) {
+  // One token; an even and an odd number: tiles with and without a rest; with
+  // AMX one tile of 16.
+  for (size_t m : {1u, 2u, 5u, 9u, 17u}) {
     if (static_cast<int64_t>(m) > model.max_tokens)
       break;
     std::vector<float> x(m * k), y(m * n), row(k);

@@ -5,10 +5,10 @@
 // pieces over a staging buffer.
 //
 //===----------------------------------------------------------------------===//
+#include "../Device/Common.h"
 #include "VulkanDevice.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 using namespace qc::rt;
@@ -210,38 +210,9 @@ bool VulkanDevice::copyWeights(const void *weights, uint64_t bytes,
          upload(weights, bytes, buffer, error);
 }
 
-uint64_t VulkanDevice::spaceSize(uint32_t space) const {
-  auto positions = static_cast<uint64_t>(capacity);
-  switch (space) {
-  case QC_SPACE_ARENA:
-    return model.arena_bytes;
-  case QC_SPACE_KV:
-    return model.kv_bytes_per_position * positions;
-  case QC_SPACE_TABLES:
-    return model.table_bytes_per_position * positions;
-  case QC_SPACE_STATE:
-    return (QC_STATE_IDS + model.max_tokens) * 4;
-  case QC_SPACE_LOGITS:
-    return model.max_tokens * model.vocab_size * 4;
-  default:
-    return 0;
-  }
-}
-
 bool VulkanDevice::fillTables(DeviceError &error) {
-  std::vector<float> values(spaceSize(QC_SPACE_TABLES) / 4);
-  for (uint64_t i = 0; i < model.num_rotary_tables; ++i) {
-    const QCRotaryTable &table = model.rotary_tables[i];
-    float *row = values.data() + table.offset_per_position / 4 *
-                                     static_cast<uint64_t>(capacity);
-    uint32_t half = table.dim / 2;
-    for (int64_t p = 0; p < capacity; ++p, row += table.dim)
-      for (uint32_t j = 0; j < half; ++j) {
-        float angle = static_cast<float>(p) * table.frequencies[j];
-        row[j] = std::cos(angle);
-        row[half + j] = std::sin(angle);
-      }
-  }
+  std::vector<float> values =
+      rotaryTables(model, static_cast<uint64_t>(capacity));
   return values.empty() || upload(values.data(), values.size() * 4,
                                   spaces[QC_SPACE_TABLES], error);
 }
@@ -261,7 +232,8 @@ bool VulkanDevice::createBuffers(const void *weights, uint64_t weightBytes,
                     {QC_SPACE_STATE, Host::Write, "ids"},
                     {QC_SPACE_LOGITS, Host::Read, "logits"}};
   for (auto [space, host, what] : rest)
-    if (!createBuffer(spaceSize(space), host, what, spaces[space], error)) {
+    if (!createBuffer(spaceSize(model, space, static_cast<uint64_t>(capacity)),
+                      host, what, spaces[space], error)) {
       if (space == QC_SPACE_KV)
         error.message += ": use a smaller --context";
       return false;

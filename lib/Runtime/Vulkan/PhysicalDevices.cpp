@@ -1,10 +1,10 @@
 //===- PhysicalDevices.cpp - Which device ---------------------------------===//
 #include "Loader.h"
 
+#include "../Device/Common.h"
+
 #include <algorithm>
-#include <charconv>
 #include <cstring>
-#include <strings.h>
 
 using namespace qc::rt;
 using namespace qc::rt::vulkan;
@@ -25,8 +25,6 @@ static const char *typeName(VkPhysicalDeviceType type) {
 }
 
 int PhysicalDevice::rank() const {
-  if (!info.unsuitable.empty())
-    return -1;
   switch (properties.deviceType) {
   case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
     return 4;
@@ -201,37 +199,12 @@ bool vulkan::enumerate(const Api &api, const QCDeviceModel &model,
 const PhysicalDevice *vulkan::choose(const std::vector<PhysicalDevice> &devices,
                                      const std::string &wanted,
                                      DeviceError &error) {
-  const PhysicalDevice *found = nullptr;
-  if (wanted.empty()) {
-    for (const PhysicalDevice &device : devices)
-      if (!found || device.rank() > found->rank())
-        found = &device;
-  } else {
-    size_t index = 0;
-    auto [end, code] =
-        std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
-    bool isNumber = code == std::errc() && end == wanted.data() + wanted.size();
-    if (isNumber && index < devices.size())
-      found = &devices[index];
-    for (const PhysicalDevice &device : devices)
-      if (!isNumber && !found &&
-          strcasestr(device.info.name.c_str(), wanted.c_str()))
-        found = &device;
-    if (!found) {
-      error = {DeviceError::Kind::Usage,
-               "--device " + wanted + ": expected " +
-                   (devices.size() == 1
-                        ? std::string("0")
-                        : "0 to " + std::to_string(devices.size() - 1)) +
-                   " or a part of a name, see --list-devices"};
-      return nullptr;
-    }
+  std::vector<DeviceInfo> infos;
+  std::vector<int> ranks;
+  for (const PhysicalDevice &device : devices) {
+    infos.push_back(device.info);
+    ranks.push_back(device.rank());
   }
-  if (!found->info.unsuitable.empty()) {
-    error = {DeviceError::Kind::Unavailable,
-             "device '" + found->info.name +
-                 "' cannot run this model: " + found->info.unsuitable};
-    return nullptr;
-  }
-  return found;
+  std::optional<size_t> found = chooseDevice(infos, ranks, wanted, error);
+  return found ? &devices[*found] : nullptr;
 }

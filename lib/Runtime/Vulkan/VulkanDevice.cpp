@@ -1,6 +1,8 @@
 //===- VulkanDevice.cpp - A model on a Vulkan device ----------------------===//
 #include "VulkanDevice.h"
 
+#include "../Device/Common.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -225,10 +227,6 @@ bool VulkanDevice::createDescriptors(DeviceError &error) {
     }
   }
   return true;
-}
-
-static uint32_t extent(QCDeviceExtent e, uint32_t count) {
-  return e.tile ? e.factor * ((count + e.tile - 1) / e.tile) : e.factor;
 }
 
 bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {

@@ -58,7 +58,6 @@ private:
   std::optional<uint32_t> memoryType(uint32_t allowed,
                                      VkMemoryPropertyFlags wanted) const;
   void destroy(Buffer &buffer);
-  uint64_t spaceSize(uint32_t space) const;
 
   const QCDeviceModel &model;
   int64_t timeoutSeconds;

@@ -45,6 +45,18 @@ static void emitStoreCodes(KernelBuilder &b, Value codes, Value out, Value base,
   }
 }
 
+/// The same of token `token` in A tiles, see prepareKernel(). `block` is the
+/// tile's first element of the K block.
+static void emitStoreAMXCodes(KernelBuilder &b, const ActivationLayout &layout,
+                              Value codes, Value out, Value block, Value token,
+                              Value from) {
+  int64_t width = layout.amxStride();
+  Value tile = b.mul(b.div(from, width), amxTokens * width);
+  Value at =
+      b.add(b.add(block, tile), b.add(b.mul(token, width), b.rem(from, width)));
+  b.storeVector(codes, out, at);
+}
+
 /// Quantizes `length` inputs of row `row` from column `from` on to one int8
 /// block.
 static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
@@ -53,9 +65,27 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
   Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
   auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), layout.tile);
+  Value inAMXTile;
+  if (b.target.amx) {
+    inAMXTile = b.less(row, numAMXTokens(b, b.dim(x, 0)));
+    tile = arith::SelectOp::create(
+        b, inAMXTile, b.mul(b.div(row, amxTokens), amxTokens), tile);
+    tokens = arith::SelectOp::create(b, inAMXTile, b.index(amxTokens), tokens);
+  }
   Value token = b.sub(row, tile), stride = b.mul(tokens, 4);
-  Value base = b.add(b.add(b.mul(tile, layout.paddedK()), b.mul(token, 4)),
-                     b.mul(b.mul(block, layout.paddedBlockK), tokens));
+  Value first = b.add(b.mul(tile, layout.paddedK()),
+                      b.mul(b.mul(block, layout.paddedBlockK), tokens));
+  Value base = b.add(first, b.mul(token, 4));
+  auto storeCodes = [&](Value codes, Value at) {
+    if (!inAMXTile)
+      return emitStoreCodes(b, codes, out, base, at, stride);
+    auto branch = scf::IfOp::create(b, inAMXTile, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    emitStoreAMXCodes(b, layout, codes, out, first, token, at);
+    b.setInsertionPointToStart(branch.elseBlock());
+    emitStoreCodes(b, codes, out, base, at, stride);
+  };
   Value meta = b.add(
       b.add(b.mul(tile, layout.numBlocks()), b.mul(block, tokens)), token);
   Value top =
@@ -81,7 +111,7 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                    b.splat(width, -127.0));
         Value wide = arith::FPToSIOp::create(b, b.i32s(width), v);
         Value code = arith::TruncIOp::create(b, b.i8s(width), wide);
-        emitStoreCodes(b, code, out, base, at, stride);
+        storeCodes(code, at);
         return v;
       });
   b.store(scale, b.flatten(args[2]), meta);
@@ -89,12 +119,9 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
   b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), b.flatten(args[3]),
           meta);
   if (int64_t padding = layout.paddedBlockK - length) {
-    Value zero = arith::ConstantOp::create(b, b.getI8IntegerAttr(0));
-    b.loop(b.index(0), b.index(padding), 1, [&](Value i) {
-      Value at = b.add(i, length);
-      b.store(zero, out,
-              b.add(b.add(base, b.mul(b.div(at, 4), stride)), b.rem(at, 4)));
-    });
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(b.i8s(1)));
+    b.loop(b.index(0), b.index(padding), 1,
+           [&](Value i) { storeCodes(zero, b.add(i, length)); });
   }
 }
 

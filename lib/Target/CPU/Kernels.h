@@ -64,6 +64,9 @@ func::FuncOp attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
 
 //===-- Packed weights (MatmulKernels.cpp, DecodeKernels.cpp) -------------===//
 
+/// Tokens and inputs of a tile of AMX's registers.
+inline constexpr int64_t amxTokens = 16, amxTileK = 64;
+
 /// How a matmul reads its activations: in blocks of `blockK` inputs, which are
 /// one or several to a K block of the weight.
 struct ActivationLayout {
@@ -79,9 +82,20 @@ struct ActivationLayout {
   bool needsPreparation() const {
     return arithmetic == Arithmetic::Int8 || paddedK() != k;
   }
+  /// Bytes from token to token in tiles of 16: of one A tile, so that it is
+  /// contiguous, or of a whole block, where the last A tile overlaps others.
+  int64_t amxStride() const {
+    return paddedBlockK % amxTileK ? paddedBlockK : amxTileK;
+  }
   bool operator==(const ActivationLayout &) const = default;
   std::string name() const;
 };
+
+/// How many of `tokens` tokens, the first, are multiplied in tile registers on
+/// CPUs that have them.
+inline Value numAMXTokens(KernelBuilder &b, Value tokens) {
+  return b.mul(b.div(tokens, amxTokens), amxTokens);
+}
 
 /// f32: (x, out f32 [tokens, paddedK], thread, threads)
 /// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
@@ -92,6 +106,10 @@ struct ActivationLayout {
 /// tile's first token and c its size, the code of token t + m and input i is
 /// element t * paddedK + i / 4 * 4 * c + 4 * m + i % 4 of the buffer, the scale
 /// of block j element t * blocks + j * c + m. For one token that is its row.
+///
+/// With AMX there are tiles of c = 16 first. Their codes are A tiles: with w
+/// from ActivationLayout::amxStride(), that of input i of a block which begins
+/// at input f is element t * paddedK + f * 16 + i / w * w * 16 + m * w + i % w.
 func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
 
 /// Types of what prepareKernel() writes.
@@ -103,11 +121,20 @@ SmallVector<Type> activationTypes(KernelBuilder &b,
 void emitStoreRows(KernelBuilder &b, const ::qc::PackedLayout &layout,
                    Value sums, Value out, Value row, Value column);
 
+/// The value of a splat constant that is an integer.
+std::optional<int64_t> matchInteger(Value vector);
+
 /// f32: (weights, offset, x, out, first row block, last row block)
 /// int8: (weights, offset, x, scales, sums, out, first, last)
 /// out [tokens, N] columns [first * rows, last * rows) = x W^T
 func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
                           Arithmetic arithmetic, const KernelTuning &tuning);
+SmallVector<Type> matmulArguments(KernelBuilder &b, WeightType weight,
+                                  Arithmetic arithmetic,
+                                  const KernelTuning &tuning);
+/// The same as matmulKernel() in int8 arithmetic, of the first numAMXTokens().
+func::FuncOp amxMatmulKernel(KernelContext &ctx, WeightType weight,
+                             const KernelTuning &tuning);
 
 /// Rows that look a code up at once: the bytes of a register.
 inline constexpr int64_t tableRows = 64;

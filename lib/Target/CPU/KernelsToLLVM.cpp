@@ -19,6 +19,7 @@ void mlir::qc::cpu::buildKernelsToLLVMPipeline(OpPassManager &pm) {
   ConvertVectorToLLVMPassOptions vectors;
   // A reduction may sum in any order: horizontal adds in log steps.
   vectors.reassociateFPReductions = true;
+  vectors.amx = true;
   pm.addPass(createConvertVectorToLLVMPass(vectors));
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());

@@ -273,8 +273,7 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   return totals;
 }
 
-/// The value of a splat constant that is an integer.
-static std::optional<int64_t> matchInteger(Value vector) {
+std::optional<int64_t> cpu::matchInteger(Value vector) {
   DenseFPElementsAttr elements;
   if (!matchPattern(vector, m_Constant(&elements)) || !elements.isSplat())
     return std::nullopt;
@@ -466,18 +465,28 @@ SmallVector<Type> cpu::activationTypes(KernelBuilder &b,
           b.matrix(input.numBlocks(), b.getI32Type())};
 }
 
+SmallVector<Type> cpu::matmulArguments(KernelBuilder &b, WeightType weight,
+                                       Arithmetic arithmetic,
+                                       const KernelTuning &tuning) {
+  Type idx = b.getIndexType();
+  SmallVector<Type> arguments = {b.bytes(), idx};
+  arguments.append(
+      activationTypes(b, ActivationLayout::get(weight, arithmetic, tuning)));
+  arguments.append({b.matrix(weight.getN()), idx, idx});
+  return arguments;
+}
+
 func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
                                Arithmetic arithmetic,
                                const KernelTuning &tuning) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   ::qc::PackedLayout layout = weight.getLayout();
-  Type idx = types.getIndexType();
-  SmallVector<Type> inputs =
-      activationTypes(types, ActivationLayout::get(weight, arithmetic, tuning));
-  SmallVector<Type> arguments = {types.bytes(), idx};
-  arguments.append(inputs);
-  arguments.append({types.matrix(layout.n), idx, idx});
+  SmallVector<Type> arguments =
+      matmulArguments(types, weight, arithmetic, tuning);
+  func::FuncOp amx;
+  if (ctx.target.amx && arithmetic == Arithmetic::Int8)
+    amx = amxMatmulKernel(ctx, weight, tuning);
   std::string name = llvm::formatv("matmul_{0}_{1}", weightName(weight),
                                    stringifyArithmetic(arithmetic));
   name += tuningName(ctx, tuning);
@@ -485,8 +494,13 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
       ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
         Value out = args[args.size() - 3];
-        ValueRange activations = args.slice(2, inputs.size());
-        Value tokens = b.dim(out, 0);
+        ValueRange activations = args.drop_front(2).drop_back(3);
+        Value tokens = b.dim(out, 0), first = b.index(0);
+        if (amx) {
+          first = numAMXTokens(b, tokens);
+          b.ifThen(b.less(b.index(0), first),
+                   [&] { func::CallOp::create(b, amx, args); });
+        }
         // Registers for the sums of a tile, its weights and temporaries.
         int64_t tile = tuning.tokenTile;
         int64_t lanes = b.target.lanes;
@@ -513,7 +527,7 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
             1,
             (tuning.strip << 10) / (tile * layout.paddedK() *
                                     (arithmetic == Arithmetic::Int8 ? 1 : 4)));
-        b.loop(b.index(0), tokens, strip * tile, [&](Value token) {
+        b.loop(first, tokens, strip * tile, [&](Value token) {
           firstToken = token;
           lastToken = b.min(b.add(token, strip * tile), tokens);
           b.loop(args[args.size() - 2], args[args.size() - 1], 1,

@@ -28,14 +28,14 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
   }];
   let options = [
     Option<"mcpu", "mcpu", "std::string", "\"native\"",
-           "CPU to generate for: an LLVM name (x86-64-v2, x86-64-v3, x86-64-v4, znver4, ...), x86-64-v4-vnni, x86-64-v4-vbmi, or native">,
+           "CPU to generate for: an LLVM name (x86-64-v2, x86-64-v3, x86-64-v4, znver4, ...), x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-v4-amx, or native">,
     Option<"tuning", "tuning", "std::string", "\"\"",
            "Constants that differ from the cost model's">,
     Option<"maxTokens", "max-tokens", "int64_t", "128",
            "Most tokens that one step processes">,
   ];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
     "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
     "::mlir::vector::VectorDialect"
   ];
@@ -60,6 +60,25 @@ def PlanMemoryPass : Pass<"qc-plan-memory", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
   let statistics = [
     Statistic<"numBuffers", "buffers", "Buffers placed">,
+  ];
+}
+
+def EmulateAMXPass : Pass<"qc-emulate-amx", "::mlir::func::FuncOp"> {
+  let summary = "Rewrite integer AMX operations to plain vector code";
+  let description = [{
+    Replaces `amx.tile_zero`, `amx.tile_load`, `amx.tile_muli` and
+    `amx.tile_store` by loops over tiles in memory that do what Intel's manual says of
+    the instructions, so that kernels for CPUs with AMX run, and are tested, on
+    CPUs without it. Tiles must not be carried by loops or branches. It is slow.
+
+    ```mlir
+    // qc-opt --qc-emulate-amx: four products for each 32-bit sum
+    %c = amx.tile_muli %a, %b zext, %c0 : !amx.tile<16x64xi8>, !amx.tile<16x64xi8>, !amx.tile<16x16xi32>
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
   ];
 }
 

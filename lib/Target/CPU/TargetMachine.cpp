@@ -63,7 +63,9 @@ static constexpr StringRef checkedFeatures[] = {"sse3",
                                                 "avx512bitalg",
                                                 "avx512vpopcntdq",
                                                 "avx512bf16",
-                                                "avx512fp16"};
+                                                "avx512fp16",
+                                                "amx-tile",
+                                                "amx-int8"};
 
 llvm::Expected<CPU> CPU::get(StringRef name) {
   llvm::Expected<const llvm::Target *> target = lookupTarget();
@@ -88,6 +90,9 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   } else if (name == "x86-64-v4-vbmi") {
     cpu.llvmName = "x86-64-v4";
     cpu.features = "+avx512vnni,+avx512vbmi";
+  } else if (name == "x86-64-v4-amx") {
+    cpu.llvmName = "x86-64-v4";
+    cpu.features = "+avx512vnni,+avx512vbmi,+amx-tile,+amx-int8";
   } else {
     cpu.llvmName = name.str();
   }
@@ -97,7 +102,8 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     return llvm::createStringError(
         "unknown CPU '" + name.str() +
         "', expected native, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-vnni, "
-        "x86-64-v4-vbmi, x86-64-multi or a name that llc -mcpu=help lists");
+        "x86-64-v4-vbmi, x86-64-v4-amx, x86-64-multi or a name that llc "
+        "-mcpu=help lists");
   std::unique_ptr<llvm::MCSubtargetInfo> info(
       (*target)->createMCSubtargetInfo(triple(), cpu.llvmName, cpu.features));
   auto has = [&](StringRef feature) {
@@ -118,6 +124,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
     cpu.vectors.vbmi = cpu.vectors.avx512 && has("avx512vbmi");
+    cpu.vectors.amx = cpu.vectors.vnni512 && has("amx-tile") && has("amx-int8");
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }
   return cpu;

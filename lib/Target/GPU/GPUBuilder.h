@@ -166,6 +166,7 @@ private:
 enum class IntegerDot {
   Emulated, ///< shifts and products
   SPIRV,    ///< OpSUDot, Vulkan 1.3
+  NVVM,     ///< dp4a
 };
 
 struct KernelContext {

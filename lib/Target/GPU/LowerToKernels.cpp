@@ -8,6 +8,7 @@
 #include "DispatchPlan.h"
 #include "Kernels.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -491,8 +492,13 @@ void LowerToGPUKernelsPass::runOnOperation() {
                        << static_cast<int64_t>(maxTokens);
     return signalPassFailure();
   }
-  if (integerDot != "emulated" && integerDot != "spirv") {
-    module.emitError() << "integer-dot must be emulated or spirv, found '"
+  auto dot = llvm::StringSwitch<std::optional<IntegerDot>>(integerDot)
+                 .Case("emulated", IntegerDot::Emulated)
+                 .Case("spirv", IntegerDot::SPIRV)
+                 .Case("nvvm", IntegerDot::NVVM)
+                 .Default(std::nullopt);
+  if (!dot) {
+    module.emitError() << "integer-dot must be emulated, spirv or nvvm, found '"
                        << integerDot << "'";
     return signalPassFailure();
   }
@@ -503,9 +509,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.lanes = 1;
   target.fma = true;
   target.words = true;
-  KernelContext ctx{module, kernels, target, maxTokens,
-                    integerDot == "spirv" ? IntegerDot::SPIRV
-                                          : IntegerDot::Emulated};
+  KernelContext ctx{module, kernels, target, maxTokens, *dot};
   SymbolTable symbols(module);
   RotaryTables tables;
   NamedAttrList steps;

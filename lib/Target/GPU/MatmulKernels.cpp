@@ -14,6 +14,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "Kernels.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/IR/Matchers.h"
 
@@ -174,6 +175,15 @@ Value TileEmitter::dot(Value acc, Value codes, Value activations) {
             b.getContext(),
             mlir::spirv::PackedVectorFormat::PackedVectorFormat4x8Bit));
     return b.add(acc, sum);
+  }
+  if (ctx.integerDot == mlir::qc::gpu::IntegerDot::NVVM) {
+    auto bytes = VectorType::get({4}, b.getI8Type());
+    auto cast = [&](Value word) -> Value {
+      return LLVM::BitcastOp::create(b, bytes, word);
+    };
+    return NVVM::DotAccumulate4WayOp::create(
+        b, b.getI32Type(), cast(codes), NVVM::DotAccumulateType::UNSIGNED,
+        cast(activations), NVVM::DotAccumulateType::SIGNED, acc);
   }
   for (int64_t q = 0; q < 4; ++q) {
     Value code = q == 3 ? b.shr(codes, 24)

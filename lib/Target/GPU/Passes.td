@@ -27,12 +27,12 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
     Option<"maxTokens", "max-tokens", "int64_t", "128",
            "Most tokens that one step processes">,
     Option<"integerDot", "integer-dot", "std::string", "\"emulated\"",
-           "How kernels of int8 arithmetic multiply bytes: emulated, or spirv (OpSUDot)">,
+           "How kernels of int8 arithmetic multiply bytes: emulated, spirv (OpSUDot) or nvvm (dp4a)">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::spirv::SPIRVDialect",
-    "::mlir::vector::VectorDialect"
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::spirv::SPIRVDialect", "::mlir::vector::VectorDialect"
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "Kernels generated">,

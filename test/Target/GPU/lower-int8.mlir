@@ -1,7 +1,7 @@
 // RUN: qc-opt %s --qc-lower-to-gpu-kernels=max-tokens=16 | FileCheck %s
 // RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=16 integer-dot=spirv" | FileCheck %s --check-prefixes=CHECK,DOT
 // RUN: not qc-opt %s --qc-lower-to-gpu-kernels=integer-dot=some 2>&1 | FileCheck %s --check-prefix=BAD
-// BAD: integer-dot must be emulated or spirv, found 'some'
+// BAD: integer-dot must be emulated, spirv or nvvm, found 'some'
 
 // The activations are quantized once for both weights: codes, scales and sums.
 

@@ -2,6 +2,8 @@
 #include "TestProgram.h"
 #include "qc/Runtime/Evaluate/Evaluate.h"
 
+#include <fstream>
+
 using namespace qc::rt;
 
 namespace {
@@ -38,6 +40,28 @@ TEST(PickVersionTest, OneVersion) {
   EXPECT_EQ(pickVersion(model, "only", error), &model);
   EXPECT_EQ(error, "");
   EXPECT_EQ(pickVersion(model, "other", error), nullptr);
+}
+
+/// LLVM's names against the kernel's, which hides what it does not save.
+TEST(CPUFeaturesTest, AgreeWithTheKernel) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line, flags;
+  while (flags.empty() && std::getline(file, line))
+    if (line.rfind("flags", 0) == 0)
+      flags = line.substr(line.find(':') + 1) + " ";
+  if (flags.empty())
+    GTEST_SKIP() << "/proc/cpuinfo lists no flags";
+  const std::pair<const char *, const char *> names[] = {
+      {"sse4.1", "sse4_1"},         {"avx2", "avx2"},
+      {"avx512f", "avx512f"},       {"avx512vnni", "avx512_vnni"},
+      {"avx512vbmi", "avx512vbmi"}, {"avx512bf16", "avx512_bf16"},
+      {"avxvnni", "avx_vnni"},      {"avx512fp16", "avx512_fp16"},
+      {"amx-tile", "amx_tile"},     {"amx-int8", "amx_int8"}};
+  for (auto [name, flag] : names)
+    EXPECT_EQ(hasFeature(name),
+              flags.find(" " + std::string(flag) + " ") != std::string::npos)
+        << name;
+  EXPECT_FALSE(hasFeature("amx-tiles"));
 }
 
 class VersionsTest : public testing::Test {

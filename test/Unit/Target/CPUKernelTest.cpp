@@ -8,6 +8,7 @@
 // for int8 activations what rounding the activations can change.
 //
 //===----------------------------------------------------------------------===//
+#include "AMXTrap.h"
 #include "KernelCases.h"
 #include "TestCPUs.h"
 #include "qc/Format/Format.h"
@@ -17,6 +18,12 @@ using namespace qc;
 using namespace qc::test;
 
 namespace {
+
+/// Shuffles of bytes over 512 bits, for tables of partial sums.
+bool hasByteShuffles(const std::string &cpu) {
+  return cpu == "icelake-server" || cpu == "x86-64-v4-amx" ||
+         cpu.rfind("sapphirerapids", 0) == 0;
+}
 
 /// What rounding the tables of partial sums to 8 bits may change in each row's
 /// sum, over its scale: half a step a look-up, where a step is 1/127 of a K
@@ -53,9 +60,13 @@ class KernelTest : public testing::TestWithParam<std::string> {};
 
 } // namespace
 
+// Tiles of 8, 4, 2 and 1 tokens.
+const std::vector<size_t> tokenCounts = {1, 3, 11, 15};
+
 static void checkMatmul(const std::string &spelling, const Format &format,
                         Shape shape, bool int8, const std::string &cpu,
-                        int64_t rows = 0, const std::string &tuning = "") {
+                        int64_t rows = 0, const std::string &tuning = "",
+                        const std::vector<size_t> &counts = tokenCounts) {
   std::string error;
   auto kernel = KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error,
                                   rows, tuning);
@@ -76,17 +87,15 @@ static void checkMatmul(const std::string &spelling, const Format &format,
   // Byte codebooks of whole words have tables where the CPU has vpermi2b.
   if (spelling.find("books = 2, bits = 8, vector = 8") != std::string::npos)
     EXPECT_EQ(kernel->tableLookups > 0,
-              int8 && cpu == "icelake-server" && kernel->rows == 64);
-  // Tiles of 8, 4, 2 and 1 tokens; with a tuning 16, too.
-  for (size_t m : tuning.empty() ? std::vector<size_t>{1, 3, 11, 15}
-                                 : std::vector<size_t>{1, 7, 27}) {
+              int8 && hasByteShuffles(cpu) && kernel->rows == 64);
+  for (size_t m : counts) {
     std::vector<float> x(m * k), y(m * n, NAN);
     std::normal_distribution<float> normal(0, 2);
     for (float &value : x)
       value = normal(rng);
     if (m == 3) // a token of zeros
       std::fill_n(x.begin(), k, 0.0f);
-    std::vector<uint8_t> scratch(static_cast<size_t>(kernel->scratchBytes) +
+    std::vector<uint8_t> scratch(static_cast<size_t>(kernel->scratchFor(m)) +
                                  64);
     kernel->matmul(blob.data(), x.data(), static_cast<int64_t>(m), y.data(),
                    scratch.data());
@@ -153,7 +162,7 @@ TEST_P(KernelTest, RowBlocksWiderThanRegisters) {
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     bool wide = GetParam().find("v4") != std::string::npos ||
-                GetParam() == "icelake-server";
+                hasByteShuffles(GetParam());
     int64_t rows = wide ? 64 : 16;
     checkMatmul(spelling, *format, {50, 172}, false, GetParam(), rows);
     if (hasIntegerCodes(spelling))
@@ -177,9 +186,10 @@ TEST_P(KernelTest, Tunings) {
           "token-tile=2,sums=2,prefetch=1", "token-tile=4,sums=8,strip=1",
           "token-tile=16,sums=16,prefetch=64"}) {
       SCOPED_TRACE(tuning);
-      checkMatmul(spelling, *format, {50, 172}, false, GetParam(), 0, tuning);
-      if (hasIntegerCodes(spelling))
-        checkMatmul(spelling, *format, {50, 172}, true, GetParam(), 0, tuning);
+      for (bool int8 : {false, true})
+        if (!int8 || hasIntegerCodes(spelling))
+          checkMatmul(spelling, *format, {50, 172}, int8, GetParam(), 0, tuning,
+                      {1, 7, 27}); // tiles of 16, too
       if (HasFatalFailure())
         return;
     }
@@ -248,6 +258,85 @@ INSTANTIATE_TEST_SUITE_P(CPUs, KernelTest, testing::ValuesIn(runnableCPUs()),
                            return name;
                          });
 
+/// Tiles of 16 tokens in tile registers. No expected value depends on them: the
+/// reference and its bounds are those of the other CPUs.
+class AMXKernelTest : public testing::TestWithParam<std::string> {
+protected:
+  void SetUp() override {
+    enableAMX();
+    before = numTrappedAMX();
+  }
+  /// Instructions ran, as far as that can be seen.
+  void TearDown() override {
+    bool machineCode = GetParam().find("emulation") == std::string::npos;
+    EXPECT_EQ(numTrappedAMX() > before, machineCode && trapsAMX());
+  }
+  void check(const std::string &spelling, Shape shape,
+             const std::vector<size_t> &counts, int64_t rows = 0,
+             const std::string &tuning = "") {
+    std::string error;
+    auto format = parseFormat(spelling, error);
+    ASSERT_TRUE(format) << error;
+    if (!format->check(shape.n, shape.k))
+      checkMatmul(spelling, *format, shape, true, GetParam(), rows, tuning,
+                  counts);
+  }
+  int64_t before = 0;
+};
+
+TEST_P(AMXKernelTest, MatmulMatchesDoubleReference) {
+  for (const char *spelling : formats)
+    for (Shape shape : {Shape{17, 33}, Shape{50, 172}}) {
+      if (hasIntegerCodes(spelling))
+        check(spelling, shape, {16, 27, 32});
+      if (HasFatalFailure())
+        return;
+    }
+}
+
+TEST_P(AMXKernelTest, EveryCountOfTokens) {
+  std::vector<size_t> counts = {128, 143, 159, 160}; // one strip and two
+  for (size_t m = 1; m <= 40; ++m)
+    counts.push_back(m);
+  check("grouped<bits = 4, group = 32, scale = f16>", {50, 172}, counts);
+  check("grouped<bits = 8, group = 300, scale = f32, zero = f32>", {35, 630},
+        counts);
+  check("codebook<books = 2, bits = 7, vector = 12, scale = f16, entry = f16>",
+        {50, 172}, counts);
+}
+
+/// K blocks that are decoded in pieces, the last of which is ragged.
+TEST_P(AMXKernelTest, LongBlocks) {
+  for (const char *spelling :
+       {"grouped<bits = 8, group = channel, scale = f32>",
+        "grouped<bits = 3, group = channel, scale = f16, zero = int>",
+        "grouped<bits = 4, group = 1100, scale = f16, zero = f16>",
+        "codebook<books = 3, bits = 8, vector = 12, scale = f16, entry = f16>"})
+    check(spelling, {40, 2520}, {33, 144});
+}
+
+TEST_P(AMXKernelTest, RowBlocksWiderThanRegisters) {
+  for (const char *spelling : formats)
+    if (hasIntegerCodes(spelling))
+      check(spelling, {50, 172}, {35}, 64);
+}
+
+/// What is left of 16 tokens goes by tiles of any size.
+TEST_P(AMXKernelTest, Tunings) {
+  for (const char *tuning : {"token-tile=1", "token-tile=4", "token-tile=16"})
+    check("grouped<bits = 4, group = 32, scale = f16>", {50, 172}, {15, 31, 45},
+          0, tuning);
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AMXKernelTest);
+INSTANTIATE_TEST_SUITE_P(CPUs, AMXKernelTest, testing::ValuesIn(runnableAMX()),
+                         [](const auto &info) {
+                           return info.param.find("emulation") ==
+                                          std::string::npos
+                                      ? "machine_code"
+                                      : "emulated";
+                         });
+
 TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
   for (const std::string &cpu : allCPUs())
     for (bool int8 : {false, true}) {
@@ -258,7 +347,9 @@ TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
       ASSERT_FALSE(assembly.empty()) << cpu << ": " << error;
       bool vnni = assembly.find("vpdpbusd") != std::string::npos;
       bool expected =
-          cpu.find("vnni") != std::string::npos || cpu == "icelake-server";
+          cpu.find("vnni") != std::string::npos || hasByteShuffles(cpu);
       EXPECT_EQ(vnni, int8 && expected) << cpu;
+      bool amx = assembly.find("tdpbsud") != std::string::npos;
+      EXPECT_EQ(amx, int8 && cpu == "sapphirerapids") << cpu;
     }
 }

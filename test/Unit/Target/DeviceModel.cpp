@@ -12,10 +12,12 @@ static int64_t integer(DictionaryAttr attrs, StringRef key) {
 qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
                                    const std::string &targetName,
                                    uint32_t codeKind, uint32_t features,
-                                   std::string codeBytes, int64_t vocabulary)
+                                   std::string codeBytes, int64_t vocabulary,
+                                   uint32_t arch)
     : target(targetName), code(std::move(codeBytes)) {
   codeRow.kind = codeKind;
   codeRow.features = features;
+  codeRow.arch = arch;
   codeRow.data = code.data();
   codeRow.size = code.size();
   std::map<std::string, uint32_t> index;

@@ -16,7 +16,7 @@ class DeviceModel {
 public:
   DeviceModel(mlir::DictionaryAttr device, const std::string &target,
               uint32_t codeKind, uint32_t features, std::string code,
-              int64_t vocabulary);
+              int64_t vocabulary, uint32_t arch = 0);
   DeviceModel(const DeviceModel &) = delete;
   const QCDeviceModel &get() const { return model; }
 

@@ -30,6 +30,24 @@ TEST(TargetMachine, RequiredFeaturesFollowTheLevel) {
   EXPECT_TRUE(v4->vectors.vnni512);
 }
 
+TEST(TargetMachine, TileRegisters) {
+  for (const char *name :
+       {"sapphirerapids", "graniterapids", "x86-64-v4-amx"}) {
+    auto cpu = CPU::get(name);
+    ASSERT_TRUE(static_cast<bool>(cpu)) << name;
+    EXPECT_TRUE(cpu->vectors.amx) << name;
+    EXPECT_EQ(cpu->vectors.lanes, 16);
+    for (const char *feature : {"amx-tile", "amx-int8", "avx512vnni"})
+      EXPECT_TRUE(llvm::is_contained(cpu->required, feature)) << name;
+  }
+  for (const char *name : {"icelake-server", "znver4", "x86-64-v4-vbmi"}) {
+    auto cpu = CPU::get(name);
+    ASSERT_TRUE(static_cast<bool>(cpu)) << name;
+    EXPECT_FALSE(cpu->vectors.amx) << name;
+    EXPECT_FALSE(llvm::is_contained(cpu->required, "amx-tile")) << name;
+  }
+}
+
 TEST(TargetMachine, ListOfVersionsIsBestFirst) {
   auto cpus = CPU::list("x86-64-multi");
   ASSERT_TRUE(static_cast<bool>(cpus));

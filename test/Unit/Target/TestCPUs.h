@@ -11,6 +11,9 @@ using mlir::qc::cpu::KernelJIT;
 /// CPUs to generate for that this machine can run: SSE4, AVX2, AVX-512 and
 /// AVX-512 VNNI levels, as far as the host has them.
 std::vector<std::string> runnableCPUs();
+/// The same with AMX: machine code whose AMX instructions run or fault and are
+/// done in memory, and kernels rewritten by qc-emulate-amx.
+std::vector<std::string> runnableAMX();
 /// Every level; those that the host lacks can be compiled only.
 std::vector<std::string> allCPUs();
 

@@ -47,7 +47,8 @@ bool selfTest(const QCModel &model, const void *weights, bool quiet);
 bool selfTest(const QCDeviceModel &model, Device &device, bool quiet);
 
 /// Whether this CPU has a feature (LLVM's name) and the operating system saves
-/// its registers. False for names that are not known here.
+/// its registers; asks Linux for those of AMX. False for names that are not
+/// known here.
 bool hasFeature(std::string_view name);
 
 /// Features of QCModel::cpu_features that this CPU or system lacks, comma

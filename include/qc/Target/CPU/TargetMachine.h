@@ -18,7 +18,7 @@ struct CPU {
   SmallVector<std::string> required;
   TargetFeatures vectors;
 
-  /// Resolves "native", "x86-64-v2", ..., "x86-64-v4-vnni" or any LLVM name.
+  /// Resolves "native", "x86-64-v2", ..., "x86-64-v4-amx" or any LLVM name.
   static llvm::Expected<CPU> get(StringRef name);
   /// The CPUs that "x86-64-multi" stands for, best first, the least last; of
   /// any other name that CPU alone.

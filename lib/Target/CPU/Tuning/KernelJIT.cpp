@@ -95,7 +95,10 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
                                      const std::string &cpuName,
                                      std::string &error, int64_t rows = 0,
                                      const std::string &tuning = "") {
-  llvm::Expected<CPU> target = CPU::get(cpuName);
+  // Kernels of this CPU with AMX rewritten; code for one without.
+  StringRef kernelCPU = cpuName;
+  bool emulate = kernelCPU.consume_back("+emulation");
+  llvm::Expected<CPU> target = CPU::get(emulate ? "x86-64-v4-vbmi" : kernelCPU);
   if (!target) {
     error = llvm::toString(target.takeError());
     return std::nullopt;
@@ -138,13 +141,15 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
     return std::nullopt;
   PassManager pm(&context);
   LowerToCPUKernelsPassOptions options;
-  options.mcpu = cpuName;
+  options.mcpu = kernelCPU.str();
   options.tuning = tuning;
   options.maxTokens = KernelJIT::maxTokens;
   pm.addPass(createLowerToCPUKernelsPass(options));
   PlanMemoryPassOptions plan;
   plan.maxTokens = KernelJIT::maxTokens;
   pm.addPass(createPlanMemoryPass(plan));
+  if (emulate)
+    pm.addNestedPass<func::FuncOp>(createEmulateAMXPass());
   buildKernelsToLLVMPipeline(pm);
   if (failed(pm.run(*module)))
     return std::nullopt;

@@ -1,0 +1,36 @@
+//===- Passes.h - Passes of the NVPTX target --------------------*- C++ -*-===//
+#ifndef QC_TARGET_NVPTX_PASSES_H
+#define QC_TARGET_NVPTX_PASSES_H
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace mlir::qc::nvptx {
+
+#define GEN_PASS_DECL
+#include "qc/Target/NVPTX/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "qc/Target/NVPTX/Passes.h.inc"
+
+/// What the conversions ask of dialects.
+void registerConversionInterfaces(DialectRegistry &registry);
+
+/// From GPU kernels to NVVM functions in their gpu.module: upstream
+/// conversions.
+void buildKernelsToNVVMPipeline(OpPassManager &pm);
+
+struct ToNVPTXOptions : PassPipelineOptions<ToNVPTXOptions> {
+  Option<int64_t> maxTokens{
+      *this, "max-tokens",
+      llvm::cl::desc("Most tokens that one step processes"),
+      llvm::cl::init(128)};
+};
+/// The same from packed lm/qc functions.
+void buildToNVPTXPipeline(OpPassManager &pm, const ToNVPTXOptions &options);
+void registerNVPTXPipelines();
+
+} // namespace mlir::qc::nvptx
+
+#endif // QC_TARGET_NVPTX_PASSES_H

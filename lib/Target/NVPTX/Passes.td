@@ -1,0 +1,29 @@
+//===- Passes.td - Passes of the NVPTX target --------------*- tablegen -*-===//
+#ifndef QC_TARGET_NVPTX_PASSES_TD
+#define QC_TARGET_NVPTX_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def PrepareNVVMPass : Pass<"qc-prepare-nvvm", "::mlir::ModuleOp"> {
+  let summary = "Say to GPU kernels what CUDA wants to know";
+  let description = [{
+    Kernels of each `gpu.module` get the form from which upstream's conversions
+    make entry points whose parameters are the buffers' addresses alone:
+
+    - buffers get a static shape, which bare pointers need; the size says nothing
+    - arguments say that buffers do not overlap, lie at multiples of 16 bytes and,
+      where no store names them, are read only (`ld.global.nc`)
+    - shared memory that a kernel allocates becomes a workgroup attribution
+    - `math.exp` becomes arithmetic (the polynomial of
+      `populateMathPolynomialApproximationPatterns`): the function of NVIDIA's
+      libdevice would need the toolkit; `math.sqrt`, `math.absf`, `math.floor` and
+      `math.roundeven` become LLVM's intrinsics, which are instructions of PTX
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::NVVM::NVVMDialect", "::mlir::vector::VectorDialect"
+  ];
+}
+
+#endif // QC_TARGET_NVPTX_PASSES_TD

@@ -1,0 +1,308 @@
+//===- DeviceKernels.cpp - GPU kernels against the definition -------------===//
+#include "DeviceKernels.h"
+
+#include "DeviceModel.h"
+#include "mlir/Dialect/Func/Extensions/AllExtensions.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Parser/Parser.h"
+#include "qc/Dialect/LM/IR/LMDialect.h"
+#include "qc/Target/GPU/Passes.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace ::qc::test;
+using ::qc::Format;
+using ::qc::HostWeight;
+
+namespace {
+
+/// A weight of the test model.
+struct Item {
+  std::string format;
+  const Format &host;
+  const HostWeight &weight;
+};
+
+/// logits = embedding(ids) times `weight`.
+class TestModel {
+public:
+  static constexpr int64_t maxTokens = 24;
+  /// Null: `error` says why.
+  static std::unique_ptr<TestModel>
+  create(const DeviceTarget &target, const Item &embedding, const Item &weight,
+         std::string &error, Arithmetic arithmetic = Arithmetic::F32);
+
+  std::vector<float> run(int step, std::vector<int32_t> ids,
+                         std::string &error);
+
+private:
+  int64_t n = 0;
+  std::vector<uint8_t> blob;
+  std::unique_ptr<DeviceModel> model;
+  std::unique_ptr<::qc::rt::Device> device;
+};
+
+} // namespace
+
+std::unique_ptr<TestModel> TestModel::create(const DeviceTarget &target,
+                                             const Item &embedding,
+                                             const Item &weight,
+                                             std::string &error,
+                                             Arithmetic arithmetic) {
+  DialectRegistry registry;
+  registry.insert<mlir::qc::QCDialect, lm::LMDialect, func::FuncDialect,
+                  arith::ArithDialect>();
+  func::registerAllExtensions(registry);
+  target.addExtensions(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    error += diagnostic.str() + "\n";
+    return success();
+  });
+  auto result = std::make_unique<TestModel>();
+  std::string source, types[2];
+  const Item *items[] = {&embedding, &weight};
+  for (int i = 0; i < 2; ++i) {
+    std::vector<uint8_t> bytes =
+        packed(items[i]->host, items[i]->weight, mlir::qc::gpu::packedRows);
+    result->blob.resize((result->blob.size() + 255) / 256 * 256);
+    types[i] = llvm::formatv("!qc.weight<{0}x{1}, #qc.{2}, packed<{3}>>",
+                             items[i]->weight.n, items[i]->weight.k,
+                             items[i]->format, mlir::qc::gpu::packedRows);
+    source += llvm::formatv(
+        "qc.weight @w{0} : {1} = [#qc.external<\"none\", {2}, {3}>]\n", i,
+        types[i], result->blob.size(), bytes.size());
+    result->blob.insert(result->blob.end(), bytes.begin(), bytes.end());
+  }
+  result->blob.resize((result->blob.size() + 255) / 256 * 256);
+  result->n = weight.weight.n;
+  for (auto [name, ids] : {std::pair<StringRef, StringRef>{"decode", "1"},
+                           std::pair<StringRef, StringRef>{"score", "?"}})
+    source += llvm::formatv(
+        R"(func.func @{0}(%ids: tensor<{1}xi32>, %p: index, %c: !lm.kv_cache<1x1x2xf32>) -> tensor<{1}x{2}xf32> {{
+             %e = qc.get_weight @w0 : {4}
+             %w = qc.get_weight @w1 : {5}
+             %x = qc.embedding %ids, %e : (tensor<{1}xi32>, {4}) -> tensor<{1}x{3}xf32>
+             %y = qc.matmul %x, [%w] arithmetic(<{6}>) : (tensor<{1}x{3}xf32>, {5}) -> tensor<{1}x{2}xf32>
+             return %y : tensor<{1}x{2}xf32>
+           })",
+        name, ids, weight.weight.n, weight.weight.k, types[0], types[1],
+        arithmetic == Arithmetic::F32 ? "f32" : "int8");
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
+  if (!module)
+    return nullptr;
+  PassManager pm(&context);
+  target.addPasses(pm, arithmetic, maxTokens);
+  if (failed(pm.run(*module)))
+    return nullptr;
+  auto code = target.serialize(*module);
+  if (!code) {
+    error += llvm::toString(code.takeError());
+    return nullptr;
+  }
+  result->model = std::make_unique<DeviceModel>(
+      (*module)->getAttrOfType<DictionaryAttr>("qc.device"), target.name,
+      target.codeKind, target.features(arithmetic), std::move(*code), result->n,
+      target.arch);
+  ::qc::rt::DeviceOptions wanted;
+  wanted.capacity = maxTokens;
+  ::qc::rt::DeviceError reason;
+  result->device = createDevice(result->model->get(), result->blob.data(),
+                                result->blob.size(), wanted, reason);
+  if (!result->device) {
+    error = reason.message;
+    return nullptr;
+  }
+  return result;
+}
+
+std::vector<float> TestModel::run(int step, std::vector<int32_t> ids,
+                                  std::string &error) {
+  std::vector<float> out(ids.size() * static_cast<size_t>(n), NAN);
+  ::qc::rt::DeviceError reason;
+  if (!device->run(step, ids, 0, out.data(), reason))
+    error = reason.message;
+  return out;
+}
+
+bool ::qc::test::hasDevice(const DeviceTarget &target, std::string &why,
+                           uint32_t features) {
+  QCDeviceModel empty = {};
+  QCDeviceCode code = {};
+  code.kind = target.codeKind;
+  code.features = features;
+  code.arch = target.arch;
+  empty.abi_version = QC_DEVICE_ABI_VERSION;
+  empty.target = target.name.c_str();
+  empty.codes = &code;
+  empty.num_codes = 1;
+  std::vector<::qc::rt::DeviceInfo> devices;
+  ::qc::rt::DeviceError error;
+  if (!listDevices(empty, devices, error)) {
+    why = error.message;
+    return false;
+  }
+  for (const auto &device : devices) {
+    if (device.unsuitable.empty())
+      return true;
+    why = device.unsuitable;
+  }
+  return false;
+}
+
+/// A matrix of f32.
+static HostWeight floatWeight(int64_t n, int64_t k,
+                              const std::vector<float> &values) {
+  HostWeight weight;
+  weight.n = n;
+  weight.k = k;
+  std::string error;
+  auto format = ::qc::parseFormat("float<f32>", error);
+  ::qc::Tensor tensor(format->components(n, k).front());
+  std::memcpy(tensor.bytes.data(), values.data(), values.size() * 4);
+  weight.components.push_back(std::move(tensor));
+  return weight;
+}
+
+void ::qc::test::checkProduct(const DeviceTarget &target,
+                              const std::string &spelling, const Format &format,
+                              Shape shape, Arithmetic arithmetic) {
+  bool int8 = arithmetic != Arithmetic::F32;
+  std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
+  HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
+  auto n = static_cast<size_t>(shape.n), k = static_cast<size_t>(shape.k);
+  std::vector<double> w(n * k);
+  for (size_t row = 0; row < n; ++row)
+    if (int8)
+      format.decodeRowInt8(weight.views(), shape.n, shape.k,
+                           static_cast<int64_t>(row), &w[row * k]);
+    else
+      format.decodeRow(weight.views(), shape.n, shape.k,
+                       static_cast<int64_t>(row), &w[row * k]);
+  auto block = static_cast<size_t>(
+      format.packedLayout(shape.n, shape.k, mlir::qc::gpu::packedRows).blockK);
+  constexpr size_t tokens = 21;
+  std::vector<float> x(tokens * k);
+  std::normal_distribution<float> normal(0, 2);
+  for (float &value : x)
+    value = normal(rng);
+  std::string error;
+  auto plain = ::qc::parseFormat("float<f32>", error);
+  HostWeight inputs = floatWeight(tokens, shape.k, x);
+  auto model = TestModel::create(target, {"float<f32>", *plain, inputs},
+                                 {spelling, format, weight}, error, arithmetic);
+  ASSERT_TRUE(model) << spelling << ": " << error;
+  auto check = [&](const std::vector<int32_t> &ids,
+                   const std::vector<float> &y) {
+    for (size_t t = 0; t < ids.size(); ++t)
+      for (size_t row = 0; row < n; ++row) {
+        double sum = 0, magnitude = 0;
+        for (size_t i = 0; i < k; ++i) {
+          double product =
+              w[row * k + i] * x[static_cast<size_t>(ids[t]) * k + i];
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        // Rounding the activations moves each by half a step at most.
+        double rounding = 0;
+        const float *token = &x[static_cast<size_t>(ids[t]) * k];
+        for (size_t from = 0; int8 && from < k; from += block) {
+          double top = 0, weights = 0;
+          for (size_t i = from; i < std::min(k, from + block); ++i) {
+            top = std::max<double>(top, std::abs(token[i]));
+            weights += std::abs(w[row * k + i]);
+          }
+          rounding += 0.5 * top / 127 * weights * (1 + 1e-5);
+        }
+        // Stored zero points are subtracted from the codes' sum: count it.
+        double scale = hasFloatZeros(spelling) && int8 ? 300.0 : 1.0;
+        double bound =
+            (static_cast<double>(k) + 8) * 0x1p-24 * scale * magnitude +
+            rounding + 1e-30;
+        ASSERT_LE(std::abs(y[t * n + row] - sum), bound)
+            << spelling << " int8=" << int8 << " n=" << n << " k=" << k
+            << " token " << t << " of " << ids.size() << " row " << row
+            << " got " << y[t * n + row] << " expected " << sum;
+      }
+  };
+  // One token by the kernel of one token; whole, ragged and several tiles.
+  for (size_t m : {1u, 3u, 8u, 21u}) {
+    std::vector<int32_t> ids(m);
+    for (size_t i = 0; i < m; ++i)
+      ids[i] = static_cast<int32_t>((i * 5 + m) % tokens);
+    check(ids, model->run(QC_STEP_SCORE, ids, error));
+    ASSERT_EQ(error, "");
+    if (testing::Test::HasFatalFailure())
+      return;
+  }
+  check({7}, model->run(QC_STEP_DECODE, {7}, error));
+  ASSERT_EQ(error, "");
+}
+
+void ::qc::test::checkDecode(const DeviceTarget &target,
+                             const std::string &spelling) {
+  std::string error;
+  auto format = ::qc::parseFormat(spelling, error);
+  ASSERT_TRUE(format) << error;
+  HostWeight weight = format->exhaustiveWeight(/*quick=*/true);
+  auto k = static_cast<size_t>(weight.k);
+  std::vector<float> ones(k * k);
+  for (size_t i = 0; i < k; ++i)
+    ones[i * k + i] = 1;
+  HostWeight identity = floatWeight(weight.k, weight.k, ones);
+  auto plain = ::qc::parseFormat("float<f32>", error);
+  auto model = TestModel::create(target, {spelling, *format, weight},
+                                 {"float<f32>", *plain, identity}, error);
+  ASSERT_TRUE(model) << error;
+  // What rounds before it is scaled, see CPUKernelTest.
+  bool twice = (spelling.find("codebook") == 0 &&
+                spelling.find("books = 1") == std::string::npos) ||
+               spelling.find("zero = f") != std::string::npos;
+  std::vector<double> expected(k);
+  int64_t different = 0;
+  for (int64_t first = 0; first < weight.n; first += TestModel::maxTokens) {
+    std::vector<int32_t> ids;
+    for (int64_t row = first;
+         row < std::min(weight.n, first + TestModel::maxTokens); ++row)
+      ids.push_back(static_cast<int32_t>(row));
+    std::vector<float> decoded = model->run(QC_STEP_SCORE, ids, error);
+    ASSERT_EQ(error, "");
+    for (size_t r = 0; r < ids.size(); ++r) {
+      format->decodeRow(weight.views(), weight.n, weight.k, ids[r],
+                        expected.data());
+      double cancelled = 0;
+      if (spelling.find("codebook") == 0 &&
+          weight.components[1].spec.shape[0] > 2)
+        cancelled = std::ldexp(
+            2.0 * static_cast<double>(weight.components[1].spec.shape[0]) *
+                std::abs(weight.components[2].view().at(ids[r])),
+            -23);
+      for (size_t i = 0; i < k; ++i) {
+        auto exact = static_cast<float>(expected[i]);
+        float got = decoded[r * k + i];
+        // Devices may flush subnormal results.
+        bool same = exact == got || (std::abs(exact) < 0x1p-126f && got == 0);
+        if (twice)
+          same = std::abs(got - expected[i]) <=
+                 std::ldexp(std::abs(expected[i]), -22) + 1e-9 + cancelled;
+        if (!same && ++different == 1)
+          ADD_FAILURE() << spelling << " row " << ids[r] << " column " << i
+                        << ": got " << got << ", expected " << expected[i];
+      }
+    }
+  }
+  EXPECT_EQ(different, 0);
+}
+
+std::string(::qc::test::formatTestName)(
+    const testing::TestParamInfo<const char *> &info) {
+  std::string name;
+  for (const char *c = info.param; *c; ++c)
+    if (std::isalnum(static_cast<unsigned char>(*c)))
+      name += *c;
+    else if (!name.empty() && name.back() != '_')
+      name += '_';
+  return name + std::to_string(info.index);
+}

@@ -1,0 +1,156 @@
+//===- NVPTXKernelTest.cpp - Kernels on CUDA against the definition -------===//
+//
+// The checks of DeviceKernels.h over the CUDA runtime, on the test driver and
+// its emulator: barriers that not all threads reach, shared memory that nobody
+// wrote and accesses behind a buffer are failures here, too.
+//
+// What runs is the LLVM IR that PTX is printed from. Where there is a ptxas,
+// the PTX is assembled for three architectures, too.
+//
+//===----------------------------------------------------------------------===//
+#include "DeviceKernels.h"
+#include "qc/Target/GPU/Passes.h"
+#include "qc/Target/NVPTX/PTX.h"
+#include "qc/Target/NVPTX/Passes.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Transforms/Utils/Cloning.h"
+
+#include <dlfcn.h>
+
+using namespace mlir;
+using namespace ::qc::test;
+
+/// The IR of kernels, optimized for sm_80, as the emulator reads it.
+static llvm::Expected<std::string> optimizedIR(ModuleOp module) {
+  llvm::LLVMContext context;
+  auto kernels = mlir::qc::nvptx::translateKernels(module, context);
+  if (!kernels)
+    return kernels.takeError();
+  auto ptx = mlir::qc::nvptx::emitPTX(**kernels, 80);
+  if (!ptx)
+    return ptx.takeError();
+  std::string text;
+  llvm::raw_string_ostream(text) << **kernels;
+  return text;
+}
+
+/// An error if ptxas refuses a kernel or keeps a register of it in memory.
+static llvm::Error assembleAll(ModuleOp module, const std::string &ptxas) {
+  llvm::SmallString<128> folder;
+  if (std::error_code code =
+          llvm::sys::fs::createUniqueDirectory("qc-ptxas", folder))
+    return llvm::errorCodeToError(code);
+  llvm::LLVMContext context;
+  auto kernels = mlir::qc::nvptx::translateKernels(module, context);
+  if (!kernels)
+    return kernels.takeError();
+  llvm::Error result = llvm::Error::success();
+  for (unsigned arch : {80u, 90u, 100u}) {
+    auto own = llvm::CloneModule(**kernels);
+    auto ptx = mlir::qc::nvptx::emitPTX(*own, arch);
+    if (!ptx)
+      return ptx.takeError();
+    auto cubin = mlir::qc::nvptx::assemble(*ptx, arch, ptxas, folder);
+    if (!cubin)
+      return llvm::joinErrors(std::move(result), cubin.takeError());
+    // A line for each kernel: "N bytes stack frame, N bytes spill stores, ...".
+    StringRef report = cubin->report;
+    if (report.count("bytes spill stores") == 0 ||
+        report.count("bytes spill stores") !=
+            report.count(" 0 bytes stack frame, 0 bytes spill stores"))
+      result = llvm::joinErrors(std::move(result),
+                                llvm::createStringError(cubin->report));
+  }
+  (void)llvm::sys::fs::remove_directories(folder);
+  return result;
+}
+
+static DeviceTarget makeTarget() {
+  DeviceTarget target;
+  target.name = "nvptx";
+  target.codeKind = QC_CODE_PTX;
+  target.arch = 80;
+  target.addExtensions = mlir::qc::nvptx::registerConversionInterfaces;
+  target.addPasses = [](PassManager &pm, Arithmetic arithmetic,
+                        int64_t maxTokens) {
+    mlir::qc::gpu::LowerToGPUKernelsPassOptions options;
+    options.maxTokens = maxTokens;
+    options.integerDot = "nvvm";
+    pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
+    mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
+  };
+  target.serialize = [](ModuleOp module) { return optimizedIR(module); };
+  return target;
+}
+
+static const DeviceTarget target = makeTarget();
+
+namespace {
+
+class NVPTXKernelTest : public testing::TestWithParam<const char *> {
+protected:
+  static void SetUpTestSuite() {
+    // dlopen("libcuda.so.1") finds what has that name and is loaded.
+    ASSERT_TRUE(dlopen(QC_BINARY_DIR "/unittests/fake-cuda/libcuda.so.1",
+                       RTLD_NOW | RTLD_LOCAL))
+        << dlerror();
+    std::string why;
+    ASSERT_TRUE(hasDevice(target, why)) << why;
+  }
+
+  void checkShapes(Arithmetic arithmetic) {
+    std::string error;
+    auto format = ::qc::parseFormat(GetParam(), error);
+    ASSERT_TRUE(format) << error;
+    for (Shape shape : shapes) {
+      if (format->check(shape.n, shape.k))
+        continue;
+      checkProduct(target, GetParam(), *format, shape, arithmetic);
+      if (HasFatalFailure())
+        return;
+    }
+  }
+};
+
+} // namespace
+
+TEST_P(NVPTXKernelTest, ProductMatchesDoubleReference) {
+  checkShapes(Arithmetic::F32);
+}
+
+TEST_P(NVPTXKernelTest, Int8ProductMatchesDoubleReference) {
+  if (hasIntegerCodes(GetParam()))
+    checkShapes(Arithmetic::Int8);
+}
+
+TEST_P(NVPTXKernelTest, DecodeIsExactOnEveryCodePoint) {
+  checkDecode(target, GetParam());
+}
+
+TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
+  std::string ptxas = mlir::qc::nvptx::findPtxas("");
+  if (ptxas.empty())
+    GTEST_SKIP() << "skipped: no ptxas";
+  DeviceTarget assembling = target;
+  assembling.serialize = [&](ModuleOp module) -> llvm::Expected<std::string> {
+    if (llvm::Error error = assembleAll(module, ptxas))
+      return std::move(error);
+    return optimizedIR(module);
+  };
+  std::string error;
+  auto format = ::qc::parseFormat(GetParam(), error);
+  ASSERT_TRUE(format) << error;
+  // Long rows, so that all of a kernel's loops are there.
+  Shape shape = {70, 1200};
+  if (format->check(shape.n, shape.k))
+    GTEST_FAIL() << "the shape does not suit the format";
+  checkProduct(assembling, GetParam(), *format, shape, Arithmetic::F32);
+  if (hasIntegerCodes(GetParam()))
+    checkProduct(assembling, GetParam(), *format, shape, Arithmetic::Int8);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, NVPTXKernelTest, testing::ValuesIn(formats),
+                         formatTestName);
