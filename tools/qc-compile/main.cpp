@@ -23,9 +23,9 @@ static cl::opt<std::string> output("o", cl::desc("Output file ('-': stdout)"),
                                    cl::value_desc("file"), cl::cat(category));
 static cl::opt<std::string> quantize(
     "quantize",
-    cl::desc(
-        "Weights: int4_sym, int4_asym, int8, nf4, e8p or none (default: int4_sym "
-        "for a folder, none for IR); embeddings and head are int8"),
+    cl::desc("Weights: int4_sym, int4_asym, int8, nf4, e8p or none (default: "
+             "int4_sym "
+             "for a folder, none for IR); embeddings and head are int8"),
     cl::value_desc("recipe"), cl::cat(category));
 static cl::opt<int64_t>
     groupSize("group-size",
@@ -166,7 +166,8 @@ int main(int argc, char **argv) {
                 " has no machine code of a CPU to print: expected --emit=" +
                 (target == "spirv" ? "spirv or spirv-text" : "ptx or cubin")),
            2;
-  if (!oneOf(quantize, {"", "int4_sym", "int4_asym", "int8", "nf4", "e8p", "none"}))
+  if (!oneOf(quantize,
+             {"", "int4_sym", "int4_asym", "int8", "nf4", "e8p", "none"}))
     return usage("quantize", quantize,
                  "int4_sym, int4_asym, int8, nf4, e8p or none");
   if (!oneOf(kvCache, {"auto", "f32", "f16", "i8"}))
