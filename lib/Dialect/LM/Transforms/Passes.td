@@ -40,6 +40,57 @@ def MergeLayersPass : Pass<"lm-merge-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::qc::QCDialect"];
 }
 
+def PlaceLayersPass : Pass<"lm-place-layers", "::mlir::ModuleOp"> {
+  let summary = "Keep the half of a model that one side of a mixed placement runs";
+  let description = [{
+    A model that the CPU and a GPU run together is cut between two layers. The last
+    `gpu-layers` layers, what follows them (final norm and head) are the GPU's, what
+    comes before is the CPU's. The module becomes one of both halves, with entry points
+    of the same names:
+
+    * `side=cpu`: they return the hidden state of every token, `tensor<?xHxf32>`,
+      instead of logits;
+    * `side=gpu`: they take it as one more argument, the last.
+
+    The cache of a half has its own layers only, counted from 0. The module gets
+    `lm.placement = {gpu_layers, side}`. Layers are the calls that take an
+    `lm.cache_layer`; a layer that reads more of the other half than one
+    hidden state is an error. Functions and weights of the other half lose their last
+    use; `symbol-dce` and `qc-pack-weights` drop them.
+
+    Before:
+
+    ```mlir
+    func.func @decode(%ids: tensor<1xi32>, %at: index, %cache: !lm.kv_cache<2x4x8xf16>) -> tensor<1x9xf32> {
+      ...
+      %h = call @layer(%x, %cache_0, %w0) : ...
+      %y = call @layer(%h, %cache_1, %w1) : ...
+      %logits = qc.matmul %y, [%head] : ...
+      return %logits : tensor<1x9xf32>
+    }
+    ```
+
+    After `lm-place-layers{gpu-layers=1 side=gpu}`:
+
+    ```mlir
+    func.func @decode(%ids: tensor<1xi32>, %at: index, %cache: !lm.kv_cache<1x4x8xf16>, %h: tensor<?x32xf32>) -> tensor<1x9xf32> {
+      %y = call @layer(%h, %cache_0, %w1) : ...
+      %logits = qc.matmul %y, [%head] : ...
+      return %logits : tensor<1x9xf32>
+    }
+    ```
+  }];
+  let options = [
+    Option<"gpuLayers", "gpu-layers", "int64_t", "0",
+           "Last layers that the GPU runs, from 1 to all but one">,
+    Option<"side", "side", "std::string", "\"cpu\"", "Half to keep: cpu or gpu">,
+  ];
+  let statistics = [
+    Statistic<"numLayers", "layers", "Layers of this half">,
+  ];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
 def SelectKVCachePass : Pass<"lm-select-kv-cache", "::mlir::ModuleOp"> {
   let summary = "Choose the element type of the KV cache";
   let description = [{
