@@ -14,6 +14,7 @@
 #include "qc/Format/Elements.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/Support/FileSystem.h"
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -263,6 +264,8 @@ private:
   LogicalResult checkOptions();
   LogicalResult collect();
   LogicalResult write();
+  /// Copies `append` behind the weights.
+  llvm::Error writeAppended(OutputFile &file);
   /// Adds qc.weights and qc.weight_stats.
   void describe();
   /// Lets symbols and types say what was written.
@@ -270,6 +273,8 @@ private:
 
   WeightType packedType(WeightType type) const {
     MLIRContext *context = type.getContext();
+    if (appendedTypes.contains(type))
+      return type;
     FormatAttrInterface f32 =
         FloatFormatAttr::get(context, Float32Type::get(context));
     if (!type.isMatrix())
@@ -281,14 +286,22 @@ private:
   /// A thread holds one row block in memory.
   static constexpr int64_t maxRowBlockBytes = int64_t(1) << 32;
 
+  /// Mappings of files begin at pages.
+  static constexpr int64_t appendedAlignment = 4096;
+
   SmallVector<Item> items;
   int64_t totalBytes = 0;
+  SmallVector<WeightOp> appended; ///< weights in the file `append`
+  llvm::DenseSet<Type> appendedTypes;
+  int64_t appendedAt = 0, appendedBytes = 0;
 };
 } // namespace
 
 LogicalResult PackWeightsPass::checkOptions() {
   items.clear();
-  totalBytes = 0;
+  appended.clear();
+  appendedTypes.clear();
+  totalBytes = appendedAt = appendedBytes = 0;
   if (output.empty())
     return emitError(getOperation().getLoc(),
                      "qc-pack-weights needs the option output=FILE");
@@ -304,6 +317,14 @@ LogicalResult PackWeightsPass::checkOptions() {
     return emitError(getOperation().getLoc())
            << "threads is " << threads.getValue()
            << ", expected a number in [0, 1024]";
+  uint64_t size = 0;
+  std::error_code code = append.empty()
+                             ? std::error_code()
+                             : llvm::sys::fs::file_size(append, size);
+  if (code)
+    return emitError(getOperation().getLoc())
+           << "cannot read '" << append << "': " << code.message();
+  appendedBytes = static_cast<int64_t>(size);
   return success();
 }
 
@@ -342,6 +363,12 @@ LogicalResult PackWeightsPass::collect() {
   for (Operation *op : used) {
     auto weight = llvm::cast<WeightOp>(op);
     WeightType from = weight.getWeightType();
+    if (!append.empty() && weight.getComponent(0).getFile() == append) {
+      appended.push_back(weight);
+      if (from.isPacked())
+        appendedTypes.insert(from);
+      continue;
+    }
     if (from.isPacked() &&
         from.getPackedRows() != from.getFormat().getRowsPerBlock(rows))
       return emitError(weight.getLoc())
@@ -366,7 +393,36 @@ LogicalResult PackWeightsPass::collect() {
     totalBytes = (end + alignment - 1) / alignment * alignment;
     items.push_back(item);
   }
+  if (append.empty())
+    return success();
+  appendedAt = llvm::alignTo(totalBytes, appendedAlignment);
+  totalBytes = appendedAt + appendedBytes;
+  for (WeightOp weight : appended) {
+    ExternalAttr blob = weight.getComponent(0);
+    if (weight.getComponents().size() != 1 ||
+        (weight.getWeightType().isMatrix() &&
+         !weight.getWeightType().isPacked()) ||
+        blob.getOffset() + blob.getLength() > appendedBytes)
+      return emitError(weight.getLoc())
+             << "weight @" << weight.getSymName()
+             << " is not packed in the file to append, '" << append << "'";
+  }
   return success();
+}
+
+llvm::Error PackWeightsPass::writeAppended(OutputFile &file) {
+  for (int64_t at = 0; at < appendedBytes;) {
+    int64_t bytes = std::min(appendedBytes - at, int64_t(16) << 20);
+    llvm::Expected<SourceRange> source = SourceRange::map(append, at, bytes);
+    if (!source)
+      return source.takeError();
+    if (llvm::Error error =
+            file.write(ArrayRef(source->data(), static_cast<size_t>(bytes)),
+                       appendedAt + at))
+      return error;
+    at += bytes;
+  }
+  return llvm::Error::success();
 }
 
 LogicalResult PackWeightsPass::write() {
@@ -384,6 +440,8 @@ LogicalResult PackWeightsPass::write() {
     }
     ++numPacked;
   }
+  if (llvm::Error error = writeAppended(*file))
+    return emitError(getOperation().getLoc(), llvm::toString(std::move(error)));
   if (llvm::Error error = file->keep(totalBytes))
     return emitError(getOperation().getLoc(), llvm::toString(std::move(error)));
   return success();
@@ -411,11 +469,12 @@ void PackWeightsPass::describe() {
         b.getNamedAttr("bytes", b.getI64IntegerAttr(totals.bytes)),
     }));
   getOperation()->setAttr("qc.weight_stats", b.getArrayAttr(stats));
-  getOperation()->setAttr(
-      "qc.weights",
-      b.getDictionaryAttr(
-          {b.getNamedAttr("file", b.getStringAttr(output)),
-           b.getNamedAttr("bytes", b.getI64IntegerAttr(totalBytes))}));
+  NamedAttrList weights;
+  weights.set("file", b.getStringAttr(output));
+  weights.set("bytes", b.getI64IntegerAttr(totalBytes));
+  if (!append.empty())
+    weights.set("appended", b.getI64IntegerAttr(appendedAt));
+  getOperation()->setAttr("qc.weights", weights.getDictionary(&getContext()));
 }
 
 void PackWeightsPass::refer() {
@@ -429,5 +488,11 @@ void PackWeightsPass::refer() {
     Attribute blob =
         ExternalAttr::get(&getContext(), output, item.offset, item.bytes);
     item.op.setComponentsAttr(ArrayAttr::get(&getContext(), blob));
+  }
+  for (WeightOp weight : appended) {
+    ExternalAttr old = weight.getComponent(0);
+    Attribute blob = ExternalAttr::get(
+        &getContext(), output, appendedAt + old.getOffset(), old.getLength());
+    weight.setComponentsAttr(ArrayAttr::get(&getContext(), blob));
   }
 }

@@ -82,6 +82,11 @@ def PackWeightsPass : Pass<"qc-pack-weights", "::mlir::ModuleOp"> {
     dictionary `{format, count, parameters, bytes}` for each format, bytes as stored
     in the file.
 
+    `append` names a file that this pass has written for another module, the half that
+    a GPU runs: its bytes follow at the next multiple of 4096, which `qc.weights` then
+    calls `appended`. Weights that refer to that file are in it already and stay as they
+    are packed there.
+
     Source files are mapped read only and packed block by block, so memory
     does not grow with the model. Values that a format forbids (NaN, infinite,
     code out of range) are errors that name the weight and the element. The file
@@ -93,6 +98,8 @@ def PackWeightsPass : Pass<"qc-pack-weights", "::mlir::ModuleOp"> {
     Option<"alignment", "alignment", "int64_t", "64",
            "Of the weights' offsets, a power of two in [64, 65536]">,
     Option<"output", "output", "std::string", "\"\"", "File to write">,
+    Option<"append", "append", "std::string", "\"\"",
+           "Packed weights of another module that follow in the same file">,
     Option<"threads", "threads", "int64_t", "0",
            "Threads that pack; 0: as many as the machine runs">,
   ];
