@@ -132,7 +132,7 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
       kernel.weight_offset > model.weights_bytes ||
       kernel.weight_bytes > model.weights_bytes - kernel.weight_offset)
     return "its weight lies outside of the file";
-  if (kernel.int8_activations && kernel.int8_block < 1)
+  if (kernel.int8_activations == 1 && kernel.int8_block < 1)
     return "its activation block has no length";
   const uint8_t *weight = weights + kernel.weight_offset;
   auto n = static_cast<size_t>(kernel.n), k = static_cast<size_t>(kernel.k);
@@ -166,7 +166,9 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
           sum += product;
           magnitude += std::abs(product);
         }
-        if (kernel.int8_activations)
+        if (kernel.int8_activations == 2) // half a unit in the last of 8 bits
+          rounding += 0x1p-8 * magnitude * (1 + 0x1p-8);
+        if (kernel.int8_activations == 1)
           for (size_t from = 0; from < k;
                from += static_cast<size_t>(kernel.int8_block)) {
             size_t end =
@@ -278,7 +280,9 @@ bool qc::rt::selfTest(const QCModel &model, const void *weights, bool quiet) {
     const QCKernel &kernel = model.kernels[i];
     std::string name = std::to_string(kernel.n) + "x" +
                        std::to_string(kernel.k) + " " + kernel.format +
-                       (kernel.int8_activations ? " int8" : " f32");
+                       (kernel.int8_activations == 1   ? " int8"
+                        : kernel.int8_activations == 2 ? " bf16"
+                                                       : " f32");
     count("matmul", name.c_str(),
           testKernel(model, kernel, static_cast<const uint8_t *>(weights)));
   }

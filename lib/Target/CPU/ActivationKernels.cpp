@@ -14,8 +14,12 @@ ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
                                        const KernelTuning &tuning) {
   ::qc::PackedLayout layout = weight.getLayout();
   if (arithmetic != Arithmetic::Int8)
-    return {arithmetic,          layout.k,           layout.blockK,
-            layout.paddedBlockK, layout.numBlocks(), 0};
+    return {arithmetic,
+            layout.k,
+            layout.blockK,
+            layout.paddedBlockK,
+            layout.numBlocks(),
+            arithmetic == Arithmetic::BF16 ? tuning.tokenTile : 0};
   auto blocks = ActivationBlocks::get(weight);
   return {arithmetic,          blocks.k,      blocks.blockK,
           blocks.paddedBlockK, blocks.blocks, tuning.tokenTile};
@@ -26,21 +30,28 @@ std::string ActivationLayout::name() const {
                        k, blockK, paddedBlockK, blocks);
 }
 
+Arithmetic cpu::supported(Arithmetic wanted, WeightType weight,
+                          const TargetFeatures &target) {
+  if (wanted == Arithmetic::BF16 && !(target.bf16 && weight.getK() % 2 == 0))
+    return Arithmetic::F32;
+  return wanted;
+}
+
 /// Stores codes of inputs [from, from + width) of a block, width a power of two
-/// that divides `from`, at `base`, groups of four `stride` apart.
+/// that divides `from`, at `base`, groups of `size` inputs `stride` apart.
 static void emitStoreCodes(KernelBuilder &b, Value codes, Value out, Value base,
-                           Value from, Value stride) {
+                           Value from, Value stride, int64_t size) {
   int64_t width = cast<VectorType>(codes.getType()).getNumElements();
-  Value group = b.add(base, b.mul(b.div(from, 4), stride));
-  if (width < 4) {
-    b.storeVector(codes, out, b.add(group, b.rem(from, 4)));
+  Value group = b.add(base, b.mul(b.div(from, size), stride));
+  if (width < size) {
+    b.storeVector(codes, out, b.add(group, b.rem(from, size)));
     return;
   }
-  for (int64_t i = 0; i < width; i += 4) {
-    Value four = vector::ExtractStridedSliceOp::create(
-        b, codes, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{4},
+  for (int64_t i = 0; i < width; i += size) {
+    Value part = vector::ExtractStridedSliceOp::create(
+        b, codes, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{size},
         ArrayRef<int64_t>{1});
-    b.storeVector(four, out, group);
+    b.storeVector(part, out, group);
     group = b.add(group, stride);
   }
 }
@@ -78,13 +89,13 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
   Value base = b.add(first, b.mul(token, 4));
   auto storeCodes = [&](Value codes, Value at) {
     if (!inAMXTile)
-      return emitStoreCodes(b, codes, out, base, at, stride);
+      return emitStoreCodes(b, codes, out, base, at, stride, 4);
     auto branch = scf::IfOp::create(b, inAMXTile, /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
     emitStoreAMXCodes(b, layout, codes, out, first, token, at);
     b.setInsertionPointToStart(branch.elseBlock());
-    emitStoreCodes(b, codes, out, base, at, stride);
+    emitStoreCodes(b, codes, out, base, at, stride, 4);
   };
   Value meta = b.add(
       b.add(b.mul(tile, layout.numBlocks()), b.mul(block, tokens)), token);
@@ -125,6 +136,21 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
   }
 }
 
+/// Rounds a row to bf16; the only block is the row.
+static void emitRoundBlock(KernelBuilder &b, const ActivationLayout &layout,
+                           ValueRange args, Value row, Value, int64_t length) {
+  Value out = b.flatten(args[1]);
+  auto [tile, tokens] = b.tileOf(row, b.dim(args[0], 0), layout.tile);
+  Value stride = b.mul(tokens, 2);
+  Value base = b.add(b.mul(tile, layout.paddedK()), b.mul(b.sub(row, tile), 2));
+  b.forVectors(length, [&](int64_t width, Value at) {
+    Value v =
+        arith::TruncFOp::create(b, VectorType::get({width}, b.getBF16Type()),
+                                b.loadVector(width, args[0], {row, at}));
+    emitStoreCodes(b, v, out, base, at, stride, 2);
+  });
+}
+
 static void emitPadBlock(KernelBuilder &b, const ActivationLayout &layout,
                          ValueRange args, Value row, Value block,
                          int64_t length) {
@@ -150,12 +176,15 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
   arguments.append(activationTypes(types, layout));
   arguments.append({idx, idx});
   std::string name = "prepare_" + layout.name();
-  if (int8 && layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
+  if (layout.tile &&
+      layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
     name += llvm::formatv("_tile{0}", layout.tile);
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
-        auto emit = int8 ? emitQuantizeBlock : emitPadBlock;
+        auto emit = int8                                    ? emitQuantizeBlock
+                    : layout.arithmetic == Arithmetic::BF16 ? emitRoundBlock
+                                                            : emitPadBlock;
         int64_t blocks = layout.numBlocks();
         ItemRange range =
             b.partition(b.mul(b.dim(args[0], 0), blocks), args[args.size() - 2],

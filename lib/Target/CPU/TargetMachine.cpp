@@ -124,6 +124,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
     cpu.vectors.vbmi = cpu.vectors.avx512 && has("avx512vbmi");
+    cpu.vectors.bf16 = cpu.vectors.avx512 && has("avx512bf16");
     cpu.vectors.amx = cpu.vectors.vnni512 && has("amx-tile") && has("amx-int8");
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }

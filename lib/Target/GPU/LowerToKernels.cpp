@@ -181,6 +181,8 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
 
 LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   auto arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
+  if (arithmetic == Arithmetic::BF16)
+    return op.emitOpError("has no GPU kernel in bf16 arithmetic, expected f32");
   Place input = map[op.getInput()];
   for (Value weight : op.getWeights())
     if (failed(checkRows(op, cast<WeightType>(weight.getType()))))

@@ -166,8 +166,10 @@ llvm::Expected<KernelJIT *> Measurement::compile(const KernelTuning &tuning) {
     listener.progress(name + ": compiling " +
                       (text.empty() ? "the default" : text));
     std::string error;
-    kernel = KernelJIT::create(request.format, shape.n, shape.k, request.int8,
-                               request.mcpu, error, request.rows, text);
+    kernel =
+        KernelJIT::create(request.format, shape.n, shape.k,
+                          request.int8 ? Arithmetic::Int8 : Arithmetic::F32,
+                          request.mcpu, error, request.rows, text);
     if (!kernel)
       return llvm::createStringError("--tune: " + error);
   }
