@@ -125,6 +125,15 @@ static double roundedEntries(const QCKernel &kernel, size_t tokens,
   return result + 6 * std::sqrt(lookups / 12) * 2 * step * std::sqrt(vector);
 }
 
+/// To nearest, ties to even; `value` is finite.
+static float roundToBF16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
 /// A product with the model's own weights against sums in double.
 static std::string testKernel(const QCModel &model, const QCKernel &kernel,
                               const uint8_t *weights) {
@@ -162,12 +171,13 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
       for (size_t t = 0; t < m; ++t) {
         double sum = 0, magnitude = 0, rounding = 0;
         for (size_t i = 0; i < k; ++i) {
-          double product = static_cast<double>(row[i]) * x[t * k + i];
+          float input = x[t * k + i];
+          if (kernel.int8_activations == 2)
+            input = roundToBF16(input);
+          double product = static_cast<double>(row[i]) * input;
           sum += product;
           magnitude += std::abs(product);
         }
-        if (kernel.int8_activations == 2) // half a unit in the last of 8 bits
-          rounding += 0x1p-8 * magnitude * (1 + 0x1p-8);
         if (kernel.int8_activations == 1)
           for (size_t from = 0; from < k;
                from += static_cast<size_t>(kernel.int8_block)) {

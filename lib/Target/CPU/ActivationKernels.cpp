@@ -13,13 +13,15 @@ using namespace mlir::qc::cpu;
 ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
                                        const KernelTuning &tuning) {
   ::qc::PackedLayout layout = weight.getLayout();
-  if (arithmetic != Arithmetic::Int8)
-    return {arithmetic,
-            layout.k,
-            layout.blockK,
-            layout.paddedBlockK,
-            layout.numBlocks(),
-            arithmetic == Arithmetic::BF16 ? tuning.tokenTile : 0};
+  if (arithmetic == Arithmetic::F32)
+    return {arithmetic,          layout.k,           layout.blockK,
+            layout.paddedBlockK, layout.numBlocks(), 0};
+  if (arithmetic == Arithmetic::BF16) {
+    int64_t tileK = amxTileK / 2;
+    return {arithmetic, layout.k,
+            layout.k,   (layout.k + tileK - 1) / tileK * tileK,
+            1,          tuning.tokenTile};
+  }
   auto blocks = ActivationBlocks::get(weight);
   return {arithmetic,          blocks.k,      blocks.blockK,
           blocks.paddedBlockK, blocks.blocks, tuning.tokenTile};
@@ -68,6 +70,48 @@ static void emitStoreAMXCodes(KernelBuilder &b, const ActivationLayout &layout,
   b.storeVector(codes, out, at);
 }
 
+/// Where prepareKernel() puts the inputs of a row in a block.
+namespace {
+class CodePlace {
+public:
+  CodePlace(KernelBuilder &b, const ActivationLayout &layout, bool hasAMX,
+            Value tokens, Value row, Value block)
+      : b(b), layout(layout) {
+    std::tie(tile, count) = b.tileOf(row, tokens, layout.tile);
+    if (hasAMX) {
+      inAMXTile = b.less(row, numAMXTokens(b, tokens));
+      tile = arith::SelectOp::create(
+          b, inAMXTile, b.mul(b.div(row, amxTokens), amxTokens), tile);
+      count = arith::SelectOp::create(b, inAMXTile, b.index(amxTokens), count);
+    }
+    token = b.sub(row, tile);
+    first = b.add(b.mul(tile, layout.paddedK()),
+                  b.mul(b.mul(block, layout.paddedBlockK), count));
+    base = b.add(first, b.mul(token, layout.group()));
+    stride = b.mul(count, layout.group());
+  }
+
+  /// Stores those of inputs from `at` on.
+  void store(Value codes, Value out, Value at) {
+    if (!inAMXTile)
+      return emitStoreCodes(b, codes, out, base, at, stride, layout.group());
+    auto branch = scf::IfOp::create(b, inAMXTile, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    emitStoreAMXCodes(b, layout, codes, out, first, token, at);
+    b.setInsertionPointToStart(branch.elseBlock());
+    emitStoreCodes(b, codes, out, base, at, stride, layout.group());
+  }
+
+  Value tile, count, token; ///< first token of the tile, its size, row in it
+
+private:
+  KernelBuilder &b;
+  const ActivationLayout &layout;
+  Value inAMXTile, first, base, stride;
+};
+} // namespace
+
 /// Quantizes `length` inputs of row `row` from column `from` on to one int8
 /// block.
 static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
@@ -75,30 +119,10 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               int64_t length) {
   Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
-  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), layout.tile);
-  Value inAMXTile;
-  if (b.target.amx) {
-    inAMXTile = b.less(row, numAMXTokens(b, b.dim(x, 0)));
-    tile = arith::SelectOp::create(
-        b, inAMXTile, b.mul(b.div(row, amxTokens), amxTokens), tile);
-    tokens = arith::SelectOp::create(b, inAMXTile, b.index(amxTokens), tokens);
-  }
-  Value token = b.sub(row, tile), stride = b.mul(tokens, 4);
-  Value first = b.add(b.mul(tile, layout.paddedK()),
-                      b.mul(b.mul(block, layout.paddedBlockK), tokens));
-  Value base = b.add(first, b.mul(token, 4));
-  auto storeCodes = [&](Value codes, Value at) {
-    if (!inAMXTile)
-      return emitStoreCodes(b, codes, out, base, at, stride, 4);
-    auto branch = scf::IfOp::create(b, inAMXTile, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    emitStoreAMXCodes(b, layout, codes, out, first, token, at);
-    b.setInsertionPointToStart(branch.elseBlock());
-    emitStoreCodes(b, codes, out, base, at, stride, 4);
-  };
+  CodePlace place(b, layout, b.target.amx, b.dim(x, 0), row, block);
   Value meta = b.add(
-      b.add(b.mul(tile, layout.numBlocks()), b.mul(block, tokens)), token);
+      b.add(b.mul(place.tile, layout.numBlocks()), b.mul(block, place.count)),
+      place.token);
   Value top =
       b.reduceVectors(length, vector::CombiningKind::MAXNUMF, 0.0,
                       [&](int64_t width, Value at) -> Value {
@@ -122,7 +146,7 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                    b.splat(width, -127.0));
         Value wide = arith::FPToSIOp::create(b, b.i32s(width), v);
         Value code = arith::TruncIOp::create(b, b.i8s(width), wide);
-        storeCodes(code, at);
+        place.store(code, out, at);
         return v;
       });
   b.store(scale, b.flatten(args[2]), meta);
@@ -132,23 +156,26 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
   if (int64_t padding = layout.paddedBlockK - length) {
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(b.i8s(1)));
     b.loop(b.index(0), b.index(padding), 1,
-           [&](Value i) { storeCodes(zero, b.add(i, length)); });
+           [&](Value i) { place.store(zero, out, b.add(i, length)); });
   }
 }
 
 /// Rounds a row to bf16; the only block is the row.
 static void emitRoundBlock(KernelBuilder &b, const ActivationLayout &layout,
-                           ValueRange args, Value row, Value, int64_t length) {
-  Value out = b.flatten(args[1]);
-  auto [tile, tokens] = b.tileOf(row, b.dim(args[0], 0), layout.tile);
-  Value stride = b.mul(tokens, 2);
-  Value base = b.add(b.mul(tile, layout.paddedK()), b.mul(b.sub(row, tile), 2));
+                           ValueRange args, Value row, Value block,
+                           int64_t length) {
+  Value x = args[0], out = b.flatten(args[1]);
+  CodePlace place(b, layout, b.target.amxBF16, b.dim(x, 0), row, block);
   b.forVectors(length, [&](int64_t width, Value at) {
     Value v =
         arith::TruncFOp::create(b, VectorType::get({width}, b.getBF16Type()),
-                                b.loadVector(width, args[0], {row, at}));
-    emitStoreCodes(b, v, out, base, at, stride, 2);
+                                b.loadVector(width, x, {row, at}));
+    place.store(v, out, at);
   });
+  Value zero = arith::ConstantOp::create(
+      b, b.getZeroAttr(VectorType::get({1}, b.getBF16Type())));
+  b.loop(b.index(0), b.index(layout.paddedBlockK - length), 1,
+         [&](Value i) { place.store(zero, out, b.add(i, length)); });
 }
 
 static void emitPadBlock(KernelBuilder &b, const ActivationLayout &layout,

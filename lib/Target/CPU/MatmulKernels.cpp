@@ -550,6 +550,8 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
   func::FuncOp amx;
   if (ctx.target.amx && arithmetic == Arithmetic::Int8)
     amx = amxMatmulKernel(ctx, weight, tuning);
+  if (ctx.target.amxBF16 && arithmetic == Arithmetic::BF16)
+    amx = amxBF16MatmulKernel(ctx, weight, tuning);
   std::string name = llvm::formatv("matmul_{0}_{1}", weightName(weight),
                                    stringifyArithmetic(arithmetic));
   name += tuningName(ctx, tuning);

@@ -305,6 +305,7 @@ private:
 
   void selectBF16() {
     auto bf16 = ArithmeticAttr::get(&getContext(), Arithmetic::BF16);
+    bool any = false;
     getOperation().walk([&](MatmulOp op) {
       bool stored = llvm::all_of(op.getWeights(), [](Value weight) {
         auto floats = dyn_cast<FloatFormatAttr>(Attribute(formatOf(weight)));
@@ -312,7 +313,13 @@ private:
       });
       if (stored && !op.getArithmeticAttr())
         op.setArithmeticAttr(bf16);
+      any |= stored;
     });
+    if (any)
+      return;
+    emitError(getOperation().getLoc())
+        << "activations in bf16 need weights stored in bf16, there are none";
+    signalPassFailure();
   }
 
   void eraseDead() {

@@ -98,7 +98,9 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
   // Kernels of this CPU with AMX rewritten; code for one without.
   StringRef kernelCPU = cpuName;
   bool emulate = kernelCPU.consume_back("+emulation");
-  llvm::Expected<CPU> target = CPU::get(emulate ? "x86-64-v4-vbmi" : kernelCPU);
+  StringRef without =
+      arithmetic == Arithmetic::BF16 ? "cooperlake" : "x86-64-v4-vbmi";
+  llvm::Expected<CPU> target = CPU::get(emulate ? without : kernelCPU);
   if (!target) {
     error = llvm::toString(target.takeError());
     return std::nullopt;
