@@ -84,8 +84,12 @@ class Model:
         tensors = safetensors.read_folder(folder) if tensors is None else tensors
         self.tensors = {n: np.asarray(t, np.float64) for n, t in tensors.items()}
 
+    def product(self, x, weight):
+        """x [T, K] times weight [N, K]; other arithmetics override it."""
+        return x @ weight.T
+
     def linear(self, x, name):
-        y = x @ self.tensors[name + ".weight"].T
+        y = self.product(x, self.tensors[name + ".weight"])
         bias = self.tensors.get(name + ".bias")
         return y if bias is None else y + bias
 
@@ -128,7 +132,7 @@ class Model:
             x = x + self.attention(self.norm(x, prefix + "input_layernorm"), layer)
             x = x + self.mlp(self.norm(x, prefix + "post_attention_layernorm"), layer)
         x = self.norm(x, "model.norm")
-        return x @ self.tensors.get("lm_head.weight", embedding).T
+        return self.product(x, self.tensors.get("lm_head.weight", embedding))
 
     def greedy(self, ids, count):
         """The `count` most probable next tokens, one after the other."""

@@ -14,31 +14,41 @@
 #include <random>
 
 using namespace qc;
+using mlir::qc::Arithmetic;
 using mlir::qc::cpu::KernelJIT;
 
 namespace {
 
 struct FormatCase {
   const char *name, *spelling;
-  bool int8; ///< arithmetic that `--activations=auto` chooses
+  Arithmetic arithmetic; ///< that `--activations=auto` chooses
 };
 const FormatCase formats[] = {
-    {"f16", "float<f16>", false},
-    {"int8_g128", "grouped<bits = 8, group = 128, scale = f16>", true},
-    {"int4_g128", "grouped<bits = 4, group = 128, scale = f16>", true},
+    {"f16", "float<f16>", Arithmetic::F32},
+    {"bf16_f32", "float<bf16>", Arithmetic::F32},
+    {"bf16_bf16", "float<bf16>", Arithmetic::BF16},
+    {"int8_g128", "grouped<bits = 8, group = 128, scale = f16>",
+     Arithmetic::Int8},
+    {"int4_g128", "grouped<bits = 4, group = 128, scale = f16>",
+     Arithmetic::Int8},
     {"int4_asym_g128",
-     "grouped<bits = 4, group = 128, scale = f16, zero = int>", true},
-    {"int3_g64", "grouped<bits = 3, group = 64, scale = f16>", true},
-    {"int2_g64", "grouped<bits = 2, group = 64, scale = f16>", true},
-    {"int1_g128", "grouped<bits = 1, group = 128, scale = f16>", true},
-    {"nf4_dq", "lut<nf4, group = 64, scale = f32, double_quant = 256>", true},
+     "grouped<bits = 4, group = 128, scale = f16, zero = int>",
+     Arithmetic::Int8},
+    {"int3_g64", "grouped<bits = 3, group = 64, scale = f16>",
+     Arithmetic::Int8},
+    {"int2_g64", "grouped<bits = 2, group = 64, scale = f16>",
+     Arithmetic::Int8},
+    {"int1_g128", "grouped<bits = 1, group = 128, scale = f16>",
+     Arithmetic::Int8},
+    {"nf4_dq", "lut<nf4, group = 64, scale = f32, double_quant = 256>",
+     Arithmetic::Int8},
     {"codebook_2x8",
      "codebook<books = 2, bits = 8, vector = 8, scale = f16, entry = f16>",
-     true},
+     Arithmetic::Int8},
     {"codebook_1x16",
      "codebook<books = 1, bits = 16, vector = 8, scale = f16, entry = f16>",
-     true},
-    {"e8p", "e8p<scale = f16>", true},
+     Arithmetic::Int8},
+    {"e8p", "e8p<scale = f16>", Arithmetic::Int8},
 };
 
 // The gate and up projections of TinyLlama, the widest of its layers.
@@ -85,12 +95,15 @@ static const Weight &weightOf(const std::string &spelling, int64_t rows) {
   return weight;
 }
 
-static const KernelJIT *kernelOf(const std::string &spelling, bool int8,
-                                 const std::string &cpu, std::string &error) {
-  static std::map<std::string, std::unique_ptr<KernelJIT>> made;
-  auto &kernel = made[spelling + cpu];
+static const KernelJIT *kernelOf(const std::string &spelling,
+                                 Arithmetic arithmetic, const std::string &cpu,
+                                 std::string &error) {
+  static std::map<std::pair<std::string, Arithmetic>,
+                  std::unique_ptr<KernelJIT>>
+      made;
+  auto &kernel = made[{spelling + cpu, arithmetic}];
   if (!kernel)
-    kernel = KernelJIT::create(spelling, n, k, int8, cpu, error);
+    kernel = KernelJIT::create(spelling, n, k, arithmetic, cpu, error);
   return kernel.get();
 }
 
@@ -162,11 +175,11 @@ static void setYardstick(int64_t m, int64_t threads) {
              : bench::int8Rate(0.05) * static_cast<double>(threads);
 }
 
-static void useGenerated(const std::string &spelling, bool int8,
+static void useGenerated(const std::string &spelling, Arithmetic arithmetic,
                          const std::string &cpu, int64_t m, int64_t threads) {
   current = Run();
   // Warnings of the pipeline land in `error`, too.
-  const KernelJIT *kernel = kernelOf(spelling, int8, cpu, current.error);
+  const KernelJIT *kernel = kernelOf(spelling, arithmetic, cpu, current.error);
   if (!kernel)
     return;
   current.error.clear();
@@ -204,7 +217,8 @@ static std::string compare(const Operands &expected, const Operands &got) {
 /// the generated kernel's speed as a share of the hand-written one's.
 static void runTwin(benchmark::State &state, Twin twin) {
   std::string error;
-  const KernelJIT *kernel = kernelOf(twin.spelling, true, twin.cpu, error);
+  const KernelJIT *kernel =
+      kernelOf(twin.spelling, Arithmetic::Int8, twin.cpu, error);
   if (!kernel) {
     state.SkipWithError(error.c_str());
     return;
@@ -286,11 +300,13 @@ void bench::registerMatmuls() {
     for (const FormatCase &f : formats)
       for (int64_t m : {1, 4, 16, 128}) {
         std::string kind = m == 1 ? "gemv/" : "gemm/";
-        add(kind + f.name + "/m:" + std::to_string(m), m, threads,
-            [=] { useGenerated(f.spelling, f.int8, "native", m, threads); });
+        add(kind + f.name + "/m:" + std::to_string(m), m, threads, [=] {
+          useGenerated(f.spelling, f.arithmetic, "native", m, threads);
+        });
       }
   }
-  const char *int4 = formats[2].spelling, *int8 = formats[1].spelling;
+  const char *int4 = "grouped<bits = 4, group = 128, scale = f16>",
+             *int8 = "grouped<bits = 8, group = 128, scale = f16>";
   const Twin twins[] = {
       {"twin/gemv_int4/avx512vnni", int4, "x86-64-v4-vnni", gemvInt4AVX512, 16,
        1},

@@ -126,7 +126,7 @@ static llvm::Error measure(ArrayRef<Kind> kinds, const CompileOptions &options,
     cpu::TuneRequest request;
     request.format = kind->format;
     request.mcpu = options.mcpu;
-    request.int8 = kind->arithmetic == Arithmetic::Int8;
+    request.arithmetic = kind->arithmetic;
     request.rows = kind->rows;
     chooseShapes(*kind, request);
     request.maxTokens = options.maxTokens;

@@ -118,6 +118,23 @@ def generate_ids(executable, ids_file, count):
     return [int(word) for word in done.stdout.split()]
 
 
+# Draws that the device prepares, and such that need all logits.
+DRAWS = (
+    ("--temperature", "0"),
+    ("--temperature", "0.9", "--seed", "1"),
+    ("--temperature", "1.5", "--seed", "2", "--top-k", "64", "--top-p", "1"),
+    ("--temperature", "1", "--seed", "3", "--top-k", "5", "--min-p", "0"),
+    ("--temperature", "1", "--seed", "4", "--top-k", "0"),
+    ("--temperature", "0", "--repetition-penalty", "1.2"),
+)
+
+
+def draw_ids(executable, ids, options, count, **more):
+    done = run([executable, "--generate-ids", ids, "--tokens", count, *options],
+                     **more)  # fmt: skip
+    return [int(word) for word in done.stdout.split()]
+
+
 def relative(actual, expected):
     """max |actual - expected| as a share of the range of `expected`."""
     actual, expected = (np.asarray(a, np.float64) for a in (actual, expected))

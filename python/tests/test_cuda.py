@@ -101,6 +101,19 @@ class CudaTest(tools.Scratch):
             expected = tools.generate_ids(cpu, ids, 60)
             self.assertEqual(self.greedy(gpu, ids, 60), expected, recipe)
 
+    def test_draws_of_the_cpu(self):
+        """The same tokens whether the device or the host looks at the logits."""
+        ids = self.write_ids([1, 403, 407])
+        options = ("--quantize=int4_sym", "--activations=f32", "--kv-cache=f32")
+        cpu = self.compile_for_cpu(STORIES, *options)
+        gpu = self.compile(STORIES, *options)
+        for draws in tools.DRAWS:
+            for count in (1, 6, 30):
+                expected = tools.draw_ids(cpu, ids, draws, count)
+                with self.driver(gpu):
+                    actual = tools.draw_ids(gpu, ids, draws, count)
+                self.assertEqual(actual, expected, draws)
+
     def test_int8_activations(self):
         """The codes are the CPU's but where an activation lies on the border of
         two codes; what such flips change stays below what rounding to int8 itself

@@ -4,6 +4,8 @@ Vulkan on the CPU."""
 
 import functools
 import os
+import pty
+import subprocess
 import tempfile
 import unittest
 
@@ -22,6 +24,21 @@ def device_problem():
         executable = tools.compile_model(STORIES, f"{folder}/vk", "--target=spirv")
         done = tools.run([executable, "--list-devices"], check=False)
         return "" if done.returncode == 0 else done.stderr.strip()
+
+
+def chat(command, lines):
+    """What the program prints when `lines` come from a terminal."""
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=end, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(end)
+        os.write(terminal, lines.encode() + b"\x04")
+        out, errors = process.communicate(timeout=60)
+        os.close(terminal)
+    if process.returncode:
+        raise AssertionError(errors)
+    return out
 
 
 class VulkanTest(tools.Scratch):
@@ -66,6 +83,35 @@ class VulkanTest(tools.Scratch):
             gpu = self.compile(STORIES, "--target=spirv", *options)
             expected = tools.generate_ids(cpu, ids, 200)
             self.assertEqual(tools.generate_ids(gpu, ids, 200), expected, recipe)
+
+    def test_draws_of_the_cpu(self):
+        """The same tokens whether the device or the host looks at the logits."""
+        ids = self.write_ids([1, 403, 407])
+        options = ("--quantize=int4_sym", "--activations=f32", "--kv-cache=f32")
+        cpu = self.compile(STORIES, *options)
+        gpu = self.compile(STORIES, "--target=spirv", *options)
+        for draws in tools.DRAWS:
+            # Counts that whole turns of steps do and do not divide.
+            for count in (1, 2, 6, 90):
+                expected = tools.draw_ids(cpu, ids, draws, count)
+                self.assertEqual(tools.draw_ids(gpu, ids, draws, count), expected, draws)
+
+    def test_chat_takes_steps_back(self):
+        """An answer ends in the middle of steps that ran ahead."""
+        folder = self.path("chatting")
+        os.makedirs(folder)
+        for name in os.listdir(STORIES):
+            os.symlink(f"{STORIES}/{name}", f"{folder}/{name}")
+        with open(f"{folder}/chat_template.jinja", "w") as file:
+            file.write("{% for m in messages %}{{ m.content }} {% endfor %}")
+        answers = []
+        for target in ("cpu", "spirv"):
+            model = self.compile(folder, f"--target={target}", "--quantize=none")
+            answers.append(chat([model, "--temperature", "0", "--tokens", "7",
+                                 "--stop", " a"],
+                                "Once upon\nThe dog\nLily\n"))  # fmt: skip
+        self.assertEqual(answers[1], answers[0])
+        self.assertGreater(len(answers[0].split()), 6)
 
     def test_int8_activations(self):
         """The codes are the CPU's but where an activation lies on the border of

@@ -80,10 +80,11 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     kvCache("kv-cache", cl::desc("KV cache elements: auto, f32, f16 or i8"),
             cl::init("auto"), cl::cat(category));
-static cl::opt<std::string>
-    activations("activations",
-                cl::desc("Arithmetic of integer formats: auto, f32 or int8"),
-                cl::init("auto"), cl::cat(category));
+static cl::opt<std::string> activations(
+    "activations",
+    cl::desc("Arithmetic: auto, f32, int8 (of integer formats) or bf16 "
+             "(of weights in bf16, on CPUs that have it)"),
+    cl::init("auto"), cl::cat(category));
 static cl::opt<int64_t> maxTokens("max-tokens",
                                   cl::desc("Most tokens of one prefill step"),
                                   cl::init(128), cl::cat(category));
@@ -172,8 +173,10 @@ int main(int argc, char **argv) {
                  "int4_sym, int4_asym, int8, nf4, e8p or none");
   if (!oneOf(kvCache, {"auto", "f32", "f16", "i8"}))
     return usage("kv-cache", kvCache, "auto, f32, f16 or i8");
-  if (!oneOf(activations, {"auto", "f32", "int8"}))
-    return usage("activations", activations, "auto, f32 or int8");
+  if (!oneOf(activations, {"auto", "f32", "int8", "bf16"}))
+    return usage("activations", activations, "auto, f32, int8 or bf16");
+  if (activations == "bf16" && target != "cpu")
+    return fail("--activations=bf16 is for --target=cpu"), 2;
   if (groupSize < -1)
     return usage("group-size", std::to_string(groupSize),
                  "a positive number or -1");

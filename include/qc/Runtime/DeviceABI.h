@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define QC_DEVICE_ABI_VERSION 1
+#define QC_DEVICE_ABI_VERSION 2
 
 /// Offsets of bindings are multiples of this (the largest
 /// minStorageBufferOffsetAlignment that Vulkan allows); so must the bases of
@@ -84,7 +84,8 @@ enum {
   QC_SPACE_TABLES = 3,  ///< table_bytes_per_position * capacity, see below
   QC_SPACE_STATE = 4,   ///< QCDeviceState
   QC_SPACE_LOGITS = 5,  ///< float, [vocab_size], of score [count][vocab_size]
-  QC_NUM_SPACES = 6,
+  QC_SPACE_TOP = 6,     ///< QCDeviceTop
+  QC_NUM_SPACES = 7,
 };
 
 /// Head of the state buffer; `ids` continue to max_tokens. All int32.
@@ -93,11 +94,25 @@ typedef struct QCDeviceState {
   int32_t count;    ///< tokens of the step
   int32_t capacity; ///< positions that the KV cache has room for
   int32_t token;    ///< written by decode_greedy: the most likely token
-  int32_t reserved[4];
+  /// Written by decode_greedy: that of the step at position p is element
+  /// p % QC_RECENT_TOKENS.
+  int32_t recent[4];
   int32_t ids[1]; ///< [max_tokens]
 } QCDeviceState;
 
+#define QC_RECENT_TOKENS 4 ///< a power of two
+
 #define QC_STATE_IDS 8 ///< index of the first id in words
+
+#define QC_TOP_CANDIDATES 64
+
+/// The tokens with the largest logits, largest first, of equal ones the lowest
+/// id first. NaNs count as larger than all numbers, -0 as 0. Vocabularies are
+/// larger than this, or the steps that write it are absent.
+typedef struct QCDeviceTop {
+  float logits[QC_TOP_CANDIDATES];
+  int32_t ids[QC_TOP_CANDIDATES];
+} QCDeviceTop;
 
 /// A region of a space: it begins at offset + offset_per_position * capacity
 /// and has size + size_per_position * capacity bytes. All four are multiples
@@ -134,11 +149,14 @@ enum {
   QC_STEP_DECODE = 0,  ///< one token; its logits
   QC_STEP_PREFILL = 1, ///< count <= max_tokens; logits of the last one
   QC_STEP_SCORE = 2,   ///< count <= max_tokens; logits of every token
-  /// Optional (num_dispatches 0: absent). As decode; then state.token and
+  /// Optional (num_dispatches 0: absent). As decode_top; then state.token and
   /// state.ids[0] are the most likely token (of equal ones the lowest id) and
-  /// state.position is one more, so that the list can be replayed at once.
+  /// state.position is one more, so that the list can be replayed at once. The
+  /// token is -1, and the id 0, if the largest logit is not a finite number.
   QC_STEP_DECODE_GREEDY = 3,
-  QC_NUM_STEPS = 4,
+  /// Optional. As decode; then QC_SPACE_TOP has the best candidates.
+  QC_STEP_DECODE_TOP = 4,
+  QC_NUM_STEPS = 5,
 };
 
 typedef struct QCDispatchList {

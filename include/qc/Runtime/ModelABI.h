@@ -57,7 +57,8 @@ typedef struct QCKernel {
   int64_t weight_offset; ///< of one weight of this kind in section "weights"
   int64_t weight_bytes;
   int64_t scratch_bytes;    ///< what `matmul` needs for count <= max_tokens
-  int32_t int8_activations; ///< 1 when activations are quantized to int8
+  int32_t int8_activations; ///< 1 when activations are quantized to int8, 2
+                            ///< when they are rounded to bf16
   int32_t int8_block;       ///< k covered by one activation scale, 0 if none
   /// Table entries rounded to 8 bits in a weight of `matmul`, not of
   /// decode_row.

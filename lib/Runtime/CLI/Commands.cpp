@@ -130,10 +130,11 @@ int Program::runGenerateIds() {
   if (options.tokens >= 0)
     wanted = std::min(wanted, options.tokens);
   Sampler draw(options.sampler);
-  const float *logits = session->append(ids, error);
+  Continuation sequence(*session, draw);
+  bool good = sequence.begin(ids, error);
   std::string line;
-  for (int64_t i = 0; i < wanted && logits; ++i) {
-    int32_t id = draw.sample(logits, activeModel().vocab_size, ids);
+  for (int64_t i = 0; i < wanted && good; ++i) {
+    int32_t id = sequence.next(ids);
     if (id < 0)
       return fail(Failure, "the model's logits are not numbers");
     if (isEnd(id))
@@ -141,9 +142,9 @@ int Program::runGenerateIds() {
     line += (line.empty() ? "" : " ") + std::to_string(id);
     ids.push_back(id);
     if (i + 1 < wanted)
-      logits = session->append(std::span(&id, 1), error);
+      good = sequence.accept(id, wanted - i - 1, error);
   }
-  if (!logits)
+  if (!good)
     return failSession(error);
   std::puts(line.c_str());
   return Success;

@@ -81,13 +81,14 @@ Program::Outcome Program::generate(const std::vector<int32_t> &ids,
   session->setStopFlag(&stopRequested);
   auto start = Clock::now();
   int64_t before = session->position();
-  const float *logits = session->append(ids, error);
+  Continuation sequence(*session, *sampler);
+  bool begun = sequence.begin(ids, error);
   auto done = static_cast<size_t>(session->position() - before);
   history.insert(history.end(), ids.begin(),
                  ids.begin() + static_cast<long>(done));
   promptSeconds += since(start);
   promptTokens += static_cast<int64_t>(done);
-  if (!logits)
+  if (!begun)
     return stopRequested ? Outcome::Stopped : Outcome::Failed;
 
   StreamDecoder decoder(*tokenizer);
@@ -104,7 +105,7 @@ Program::Outcome Program::generate(const std::vector<int32_t> &ids,
       outcome = Outcome::Stopped;
       break;
     }
-    int32_t id = sampler->sample(logits, activeModel().vocab_size, history);
+    int32_t id = sequence.next(history);
     if (id < 0) {
       error = "the model's logits are not numbers";
       return Outcome::Failed;
@@ -113,12 +114,12 @@ Program::Outcome Program::generate(const std::vector<int32_t> &ids,
     if (isEnd(id))
       break;
     going = output.print(decoder.push(id));
-    if (output.failed() || session->position() >= session->capacity())
+    if (output.failed() || sequence.position() >= session->capacity())
       break;
     if (!going || (options.tokens >= 0 && i + 1 >= options.tokens))
       break;
-    logits = session->append(std::span(&id, 1), error);
-    if (!logits) {
+    int64_t more = options.tokens < 0 ? -1 : options.tokens - i - 1;
+    if (!sequence.accept(id, more, error)) {
       outcome = stopRequested ? Outcome::Stopped : Outcome::Failed;
       break;
     }

@@ -4,6 +4,7 @@
 
 #include "Options.h"
 #include "qc/Runtime/Artefact/Payload.h"
+#include "qc/Runtime/Session/Continuation.h"
 
 #include <nlohmann/json.hpp>
 

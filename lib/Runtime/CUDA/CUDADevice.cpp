@@ -289,8 +289,9 @@ bool CUDADevice::wait(const std::string &what, DeviceError &error) {
          waitFor(event, what, error);
 }
 
-bool CUDADevice::run(int step, std::span<const int32_t> ids, int64_t position,
-                     float *out, DeviceError &error) {
+bool CUDADevice::replay(int step, std::span<const int32_t> ids,
+                        int64_t position, uint32_t space, void *out,
+                        uint64_t bytes, DeviceError &error, size_t times) {
   auto count = static_cast<uint32_t>(ids.size());
   if (broken || model.steps[step].num_dispatches == 0) {
     error = {DeviceError::Kind::Failed,
@@ -300,19 +301,6 @@ bool CUDADevice::run(int step, std::span<const int32_t> ids, int64_t position,
   // A context belongs to a thread, and any may call.
   if (!check(api.CtxSetCurrent(context), "a step", error))
     return false;
-  uint64_t rows = step == QC_STEP_SCORE ? count : 1;
-  uint64_t bytes = rows * model.vocab_size * sizeof(float);
-  if (rows > logitRows) {
-    if (logits)
-      api.MemFreeHost(logits);
-    void *memory = nullptr;
-    logits = nullptr;
-    logitRows = 0;
-    if (!allocateHost(bytes, "logits", memory, error))
-      return false;
-    logits = static_cast<float *>(memory);
-    logitRows = rows;
-  }
   state->position = static_cast<int32_t>(position);
   state->count = static_cast<int32_t>(count);
   state->capacity = static_cast<int32_t>(capacity);
@@ -329,16 +317,56 @@ bool CUDADevice::run(int step, std::span<const int32_t> ids, int64_t position,
   bool good =
       check(api.MemcpyHtoDAsync(spaces[QC_SPACE_STATE], state,
                                 QC_STATE_IDS * 4 + ids.size_bytes(), stream),
-            what, error) &&
-      check(api.GraphLaunch(steps[step].exec, stream), what, error) &&
-      check(api.MemcpyDtoHAsync(logits, spaces[QC_SPACE_LOGITS], bytes, stream),
-            what, error) &&
-      wait(what, error);
-  if (!good) {
-    broken = true;
-    return false;
+            what, error);
+  for (size_t i = 0; good && i < times; ++i)
+    good = check(api.GraphLaunch(steps[step].exec, stream), what, error);
+  good = good &&
+         check(api.MemcpyDtoHAsync(out, spaces[space], bytes, stream), what,
+               error) &&
+         wait(what, error);
+  broken |= !good;
+  return good;
+}
+
+bool CUDADevice::run(int step, std::span<const int32_t> ids, int64_t position,
+                     float *out, DeviceError &error) {
+  uint64_t rows = step == QC_STEP_SCORE ? ids.size() : 1;
+  uint64_t bytes = rows * model.vocab_size * sizeof(float);
+  if (rows > logitRows && !broken) {
+    if (!check(api.CtxSetCurrent(context), "a step", error))
+      return false;
+    if (logits)
+      api.MemFreeHost(logits);
+    void *memory = nullptr;
+    logits = nullptr;
+    logitRows = 0;
+    if (!allocateHost(bytes, "logits", memory, error))
+      return false;
+    logits = static_cast<float *>(memory);
+    logitRows = rows;
   }
+  if (!replay(step, ids, position, QC_SPACE_LOGITS, logits, bytes, error))
+    return false;
   std::memcpy(out, logits, bytes);
+  return true;
+}
+
+bool CUDADevice::runTop(int32_t id, int64_t position, QCDeviceTop &top,
+                        DeviceError &error) {
+  if (!replay(QC_STEP_DECODE_TOP, {&id, 1}, position, QC_SPACE_TOP, candidates,
+              sizeof top, error))
+    return false;
+  top = *candidates;
+  return true;
+}
+
+bool CUDADevice::runGreedy(int32_t id, int64_t position,
+                           std::span<int32_t> tokens, DeviceError &error) {
+  // The stream copies it in before it copies it out.
+  if (!replay(QC_STEP_DECODE_GREEDY, {&id, 1}, position, QC_SPACE_STATE, state,
+              QC_STATE_IDS * 4, error, tokens.size()))
+    return false;
+  takeRecent(*state, position, tokens);
   return true;
 }
 
@@ -395,6 +423,8 @@ CUDADevice::~CUDADevice() {
     api.MemFreeHost(state);
   if (logits)
     api.MemFreeHost(logits);
+  if (candidates)
+    api.MemFreeHost(candidates);
   if (module)
     api.ModuleUnload(module);
   if (event)

@@ -15,6 +15,10 @@ public:
 
   bool run(int step, std::span<const int32_t> ids, int64_t position, float *out,
            DeviceError &error) override;
+  bool runTop(int32_t id, int64_t position, QCDeviceTop &top,
+              DeviceError &error) override;
+  bool runGreedy(int32_t id, int64_t position, std::span<int32_t> tokens,
+                 DeviceError &error) override;
   const DeviceInfo &info() const override { return physical.info; }
   bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
               float *out, DeviceError &error) override;
@@ -47,6 +51,11 @@ private:
   bool record(int step, uint32_t count, DeviceError &error);
   /// Grids for another number of tokens.
   bool update(int step, uint32_t count, DeviceError &error);
+  /// Writes the state, launches the graph of `step`, `times` in a row, and
+  /// copies `bytes` of `space` to `out`, pinned memory.
+  bool replay(int step, std::span<const int32_t> ids, int64_t position,
+              uint32_t space, void *out, uint64_t bytes, DeviceError &error,
+              size_t times = 1);
   /// Waits for everything that was given to the stream, at most timeoutSeconds.
   bool wait(const std::string &what, DeviceError &error);
   bool waitFor(CUevent done, const std::string &what, DeviceError &error);
@@ -78,6 +87,7 @@ private:
   QCDeviceState *state = nullptr; ///< pinned, copied in
   float *logits = nullptr;        ///< pinned, copied out
   uint64_t logitRows = 0;
+  QCDeviceTop *candidates = nullptr; ///< pinned, copied out
   Step steps[QC_NUM_STEPS];
   /// Lost or hung: whatever waits for it would wait for ever.
   bool broken = false;

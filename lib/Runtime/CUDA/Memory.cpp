@@ -88,7 +88,8 @@ bool CUDADevice::upload(const void *data, uint64_t bytes, CUdeviceptr to,
 bool CUDADevice::createBuffers(const void *weights, uint64_t weightBytes,
                                DeviceError &error) {
   static const char *const names[QC_NUM_SPACES] = {
-      "weights", "activations", "KV cache", "rotary tables", "ids", "logits"};
+      "weights", "activations", "KV cache",  "rotary tables",
+      "ids",     "logits",      "candidates"};
   for (uint32_t space = 0; space < QC_NUM_SPACES; ++space) {
     uint64_t bytes = space == QC_SPACE_WEIGHTS
                          ? weightBytes
@@ -105,6 +106,9 @@ bool CUDADevice::createBuffers(const void *weights, uint64_t weightBytes,
     return false;
   std::memset(memory, 0, spaceBytes[QC_SPACE_STATE]);
   state = static_cast<QCDeviceState *>(memory);
+  if (!allocateHost(sizeof(QCDeviceTop), "candidates", memory, error))
+    return false;
+  candidates = static_cast<QCDeviceTop *>(memory);
   std::vector<float> tables = rotaryTables(model, capacity);
   return upload(weights, weightBytes, spaces[QC_SPACE_WEIGHTS], "weights",
                 error) &&

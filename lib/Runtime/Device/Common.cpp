@@ -64,6 +64,8 @@ uint64_t qc::rt::spaceSize(const QCDeviceModel &model, uint32_t space,
     return (QC_STATE_IDS + model.max_tokens) * 4;
   case QC_SPACE_LOGITS:
     return model.max_tokens * model.vocab_size * 4;
+  case QC_SPACE_TOP:
+    return sizeof(QCDeviceTop);
   default:
     return 0;
   }

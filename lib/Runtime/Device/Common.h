@@ -23,6 +23,14 @@ uint64_t spaceSize(const QCDeviceModel &model, uint32_t space,
 /// Contents of QC_SPACE_TABLES.
 std::vector<float> rotaryTables(const QCDeviceModel &model, uint64_t capacity);
 
+/// The tokens of the steps from `position` on that decode_greedy left.
+inline void takeRecent(const QCDeviceState &state, int64_t position,
+                       std::span<int32_t> tokens) {
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] =
+        state.recent[(static_cast<size_t>(position) + i) % QC_RECENT_TOKENS];
+}
+
 /// Workgroups in one dimension of a step of `count` tokens.
 inline uint32_t extent(QCDeviceExtent e, uint32_t count) {
   return e.tile ? e.factor * ((count + e.tile - 1) / e.tile) : e.factor;

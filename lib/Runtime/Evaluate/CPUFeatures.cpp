@@ -81,6 +81,7 @@ constexpr Feature features[] = {
     {"avx512vnni", 7, 0, ECX, 11, AVX512},
     {"avx512bitalg", 7, 0, ECX, 12, AVX512},
     {"avx512vpopcntdq", 7, 0, ECX, 14, AVX512},
+    {"amx-bf16", 7, 0, EDX, 22, AMX},
     {"avx512fp16", 7, 0, EDX, 23, AVX512},
     {"amx-tile", 7, 0, EDX, 24, AMX},
     {"amx-int8", 7, 0, EDX, 25, AMX},

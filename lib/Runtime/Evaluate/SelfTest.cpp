@@ -125,6 +125,15 @@ static double roundedEntries(const QCKernel &kernel, size_t tokens,
   return result + 6 * std::sqrt(lookups / 12) * 2 * step * std::sqrt(vector);
 }
 
+/// To nearest, ties to even; `value` is finite.
+static float roundToBF16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
 /// A product with the model's own weights against sums in double.
 static std::string testKernel(const QCModel &model, const QCKernel &kernel,
                               const uint8_t *weights) {
@@ -132,7 +141,7 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
       kernel.weight_offset > model.weights_bytes ||
       kernel.weight_bytes > model.weights_bytes - kernel.weight_offset)
     return "its weight lies outside of the file";
-  if (kernel.int8_activations && kernel.int8_block < 1)
+  if (kernel.int8_activations == 1 && kernel.int8_block < 1)
     return "its activation block has no length";
   const uint8_t *weight = weights + kernel.weight_offset;
   auto n = static_cast<size_t>(kernel.n), k = static_cast<size_t>(kernel.k);
@@ -162,11 +171,14 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
       for (size_t t = 0; t < m; ++t) {
         double sum = 0, magnitude = 0, rounding = 0;
         for (size_t i = 0; i < k; ++i) {
-          double product = static_cast<double>(row[i]) * x[t * k + i];
+          float input = x[t * k + i];
+          if (kernel.int8_activations == 2)
+            input = roundToBF16(input);
+          double product = static_cast<double>(row[i]) * input;
           sum += product;
           magnitude += std::abs(product);
         }
-        if (kernel.int8_activations)
+        if (kernel.int8_activations == 1)
           for (size_t from = 0; from < k;
                from += static_cast<size_t>(kernel.int8_block)) {
             size_t end =
@@ -278,7 +290,9 @@ bool qc::rt::selfTest(const QCModel &model, const void *weights, bool quiet) {
     const QCKernel &kernel = model.kernels[i];
     std::string name = std::to_string(kernel.n) + "x" +
                        std::to_string(kernel.k) + " " + kernel.format +
-                       (kernel.int8_activations ? " int8" : " f32");
+                       (kernel.int8_activations == 1   ? " int8"
+                        : kernel.int8_activations == 2 ? " bf16"
+                                                       : " f32");
     count("matmul", name.c_str(),
           testKernel(model, kernel, static_cast<const uint8_t *>(weights)));
   }

@@ -52,6 +52,10 @@ Sampler::distribution(const float *logits, int64_t size,
     candidates[static_cast<size_t>(i)] = {static_cast<int32_t>(i), value};
   }
   penalize(history);
+  return filter();
+}
+
+std::span<const Sampler::Candidate> Sampler::filter() {
   auto best = std::min_element(candidates.begin(), candidates.end(), before);
   if (best == candidates.end() || std::isinf(best->value))
     return {};
@@ -99,7 +103,21 @@ Sampler::distribution(const float *logits, int64_t size,
 
 int32_t Sampler::sample(const float *logits, int64_t size,
                         std::span<const int32_t> history) {
-  std::span<const Candidate> choices = distribution(logits, size, history);
+  return draw(distribution(logits, size, history));
+}
+
+int32_t Sampler::sampleTop(std::span<const float> logits,
+                           std::span<const int32_t> ids) {
+  candidates.clear();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] <= 3.4028235e38f))
+      return -1;
+    candidates.push_back({ids[i], logits[i]});
+  }
+  return draw(filter());
+}
+
+int32_t Sampler::draw(std::span<const Candidate> choices) {
   if (choices.empty())
     return -1;
   if (options.temperature == 0)

@@ -91,11 +91,8 @@ bool Session::step(int kind, std::span<const int32_t> ids, float *out,
     return true;
   }
   DeviceError reason;
-  if (!gpu->run(kind, ids, used, out, reason)) {
-    error = reason.message;
-    failure = reason.kind;
-    return false;
-  }
+  if (!gpu->run(kind, ids, used, out, reason))
+    return !failed(reason, error);
   used += static_cast<int64_t>(ids.size());
   return true;
 }
@@ -150,6 +147,36 @@ const float *Session::append(std::span<const int32_t> ids, std::string &error) {
     ids = ids.subspan(count);
   }
   return logits.data();
+}
+
+bool Session::failed(const DeviceError &reason, std::string &error) {
+  error = reason.message;
+  failure = reason.kind;
+  return true;
+}
+
+bool Session::appendTop(int32_t id, QCDeviceTop &top, std::string &error) {
+  if (!check({&id, 1}, error) || stopped(error))
+    return false;
+  DeviceError reason;
+  if (!gpu->runTop(id, used, top, reason))
+    return !failed(reason, error);
+  ++used;
+  return true;
+}
+
+size_t Session::appendGreedy(int32_t id, std::span<int32_t> tokens,
+                             std::string &error) {
+  if (!check({&id, 1}, error) || stopped(error))
+    return 0;
+  tokens =
+      tokens.first(std::min({tokens.size(), static_cast<size_t>(limit - used),
+                             static_cast<size_t>(QC_RECENT_TOKENS)}));
+  DeviceError reason;
+  if (!gpu->runGreedy(id, used, tokens, reason))
+    return failed(reason, error), 0;
+  used += static_cast<int64_t>(tokens.size());
+  return tokens.size();
 }
 
 bool Session::score(

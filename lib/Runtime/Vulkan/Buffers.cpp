@@ -230,7 +230,8 @@ bool VulkanDevice::createBuffers(const void *weights, uint64_t weightBytes,
                     {QC_SPACE_KV, Host::None, "KV cache"},
                     {QC_SPACE_TABLES, Host::None, "rotary tables"},
                     {QC_SPACE_STATE, Host::Write, "ids"},
-                    {QC_SPACE_LOGITS, Host::Read, "logits"}};
+                    {QC_SPACE_LOGITS, Host::Read, "logits"},
+                    {QC_SPACE_TOP, Host::Read, "candidates"}};
   for (auto [space, host, what] : rest)
     if (!createBuffer(spaceSize(model, space, static_cast<uint64_t>(capacity)),
                       host, what, spaces[space], error)) {

@@ -234,6 +234,9 @@ bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {
   VkCommandBufferBeginInfo begin = {};
   begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
   recordedCount[step] = 0;
+  // May be in flight several times, see runGreedy().
+  if (step == QC_STEP_DECODE_GREEDY)
+    begin.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;
   if (!check(api.BeginCommandBuffer(c, &begin), "commands", error))
     return false;
   auto barrier = [&](VkAccessFlags to, VkPipelineStageFlags stage) {
@@ -246,7 +249,7 @@ bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {
   };
   constexpr VkAccessFlags both =
       VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
-  // What the previous submission wrote: the KV cache.
+  // What was submitted before wrote: the KV cache, the state.
   barrier(both, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
   const QCDispatchList &list = model.steps[step];
   for (uint64_t i = 0; i < list.num_dispatches; ++i) {
@@ -281,11 +284,12 @@ bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {
 }
 
 bool VulkanDevice::submit(VkCommandBuffer c, const std::string &what,
-                          DeviceError &error) {
+                          DeviceError &error, size_t times) {
+  std::vector<VkCommandBuffer> row(times, c);
   VkSubmitInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
-  info.commandBufferCount = 1;
-  info.pCommandBuffers = &c;
+  info.commandBufferCount = static_cast<uint32_t>(times);
+  info.pCommandBuffers = row.data();
   if (!check(api.QueueSubmit(queue, 1, &info, fence), what, error)) {
     broken = true;
     return false;
@@ -309,8 +313,8 @@ bool VulkanDevice::submit(VkCommandBuffer c, const std::string &what,
   return check(api.ResetFences(device, 1, &fence), what, error);
 }
 
-bool VulkanDevice::run(int step, std::span<const int32_t> ids, int64_t position,
-                       float *out, DeviceError &error) {
+bool VulkanDevice::replay(int step, std::span<const int32_t> ids,
+                          int64_t position, DeviceError &error, size_t times) {
   auto count = static_cast<uint32_t>(ids.size());
   if (broken || model.steps[step].num_dispatches == 0) {
     error = {DeviceError::Kind::Failed,
@@ -324,9 +328,32 @@ bool VulkanDevice::run(int step, std::span<const int32_t> ids, int64_t position,
   std::memcpy(state->ids, ids.data(), ids.size_bytes());
   if (recordedCount[step] != count && !record(step, count, error))
     return false;
-  if (!submit(commands[step], "a step of " + std::to_string(count) + " tokens",
-              error))
+  return submit(commands[step],
+                "a step of " + std::to_string(count) + " tokens", error, times);
+}
+
+bool VulkanDevice::runTop(int32_t id, int64_t position, QCDeviceTop &top,
+                          DeviceError &error) {
+  if (!replay(QC_STEP_DECODE_TOP, {&id, 1}, position, error))
     return false;
+  std::memcpy(&top, spaces[QC_SPACE_TOP].mapped, sizeof top);
+  return true;
+}
+
+bool VulkanDevice::runGreedy(int32_t id, int64_t position,
+                             std::span<int32_t> tokens, DeviceError &error) {
+  if (!replay(QC_STEP_DECODE_GREEDY, {&id, 1}, position, error, tokens.size()))
+    return false;
+  takeRecent(*static_cast<QCDeviceState *>(spaces[QC_SPACE_STATE].mapped),
+             position, tokens);
+  return true;
+}
+
+bool VulkanDevice::run(int step, std::span<const int32_t> ids, int64_t position,
+                       float *out, DeviceError &error) {
+  if (!replay(step, ids, position, error))
+    return false;
+  auto count = static_cast<uint32_t>(ids.size());
   uint64_t rows = step == QC_STEP_SCORE ? count : 1;
   std::memcpy(out, spaces[QC_SPACE_LOGITS].mapped,
               rows * model.vocab_size * sizeof(float));

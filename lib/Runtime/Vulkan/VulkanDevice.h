@@ -25,6 +25,10 @@ public:
 
   bool run(int step, std::span<const int32_t> ids, int64_t position, float *out,
            DeviceError &error) override;
+  bool runTop(int32_t id, int64_t position, QCDeviceTop &top,
+              DeviceError &error) override;
+  bool runGreedy(int32_t id, int64_t position, std::span<int32_t> tokens,
+                 DeviceError &error) override;
   const DeviceInfo &info() const override { return physical.info; }
   bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
               float *out, DeviceError &error) override;
@@ -40,8 +44,11 @@ private:
   bool createDescriptors(DeviceError &error);
   /// The commands of `step` for `count` tokens in `commands[step]`.
   bool record(int step, uint32_t count, DeviceError &error);
+  /// Writes the state and runs the commands of a step, `times` in a row.
+  bool replay(int step, std::span<const int32_t> ids, int64_t position,
+              DeviceError &error, size_t times = 1);
   bool submit(VkCommandBuffer commands, const std::string &what,
-              DeviceError &error);
+              DeviceError &error, size_t times = 1);
   bool check(VkResult result, const std::string &what, DeviceError &error);
 
   // Buffers.cpp

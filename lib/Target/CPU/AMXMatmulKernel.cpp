@@ -14,7 +14,7 @@
 // LLVM configures the tile registers where a function begins to use them.
 //
 //===----------------------------------------------------------------------===//
-#include "Kernels.h"
+#include "AMXTiles.h"
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include <numeric>
 
@@ -24,56 +24,26 @@ using namespace mlir::qc::cpu;
 
 namespace {
 
-/// Output rows of a tile: the lanes of a register.
-constexpr int64_t tileRows = 16;
-/// Tiles of tokens that share decoded weights. CPUs with AMX have second-level
-/// caches of 2 MiB, most of which a strip's activations may take.
-constexpr int64_t maxStripTiles = 8, stripBytes = 1536 << 10;
-/// Decoded weights of two tiles of rows: they and what streams past them fit a
-/// first-level cache of 48 KiB.
-constexpr int64_t decodedBytes = 32 << 10;
-
-class AMXEmitter {
+class AMXEmitter : public AMXTiles {
 public:
   /// `args` are those of matmulKernel() in int8 arithmetic.
   AMXEmitter(KernelBuilder &b, WeightType weight, const KernelTuning &tuning,
              ValueRange args);
-  void emit();
 
 private:
-  /// Sizes of what one thread works on at a time: `tokenTiles` x `rowTiles`.
-  struct Shape {
-    int64_t tokenTiles, rowTiles;
-  };
   struct Piece {
     Value block, from; ///< index of the block, first input in it
     int64_t inputs;
   };
 
-  Value scratch(int64_t size, Type type);
-  DecodeEmitter emitter(Value firstRow) {
-    return {b, b.getLoc(), weights, tileRows, layout.rows, firstRow, b.target};
-  }
   int64_t countPlanes();
-  void forRowTiles(Value firstTile, Value count,
-                   function_ref<void(DecodeEmitter &, Value index,
-                                     Value rowBlock, Value column)>
-                       body);
-  void emitRows(Value firstTile, Value rowTiles);
+  void emitProducts(Value firstTile, Value rowTiles) override;
   void emitBlock(Value block, Value firstTile, Value rowTiles);
   void decode(const Piece &piece, Value firstTile, Value rowTiles);
   void decodeRest(int64_t inputs, Value to);
   void multiply(const Piece &piece, Shape shape, Value tile);
   void accumulate(Value block, Shape shape, Value tile);
-  /// Calls body for shapes of at most 2x2 that cover the strip.
-  void forShapes(Value rowTiles, function_ref<void(Shape, Value tile)> body);
-  void store(Value firstTile, Value rowTiles);
 
-  /// Element of token `token` of the strip and tile of rows `rowTile` in
-  /// `products` and `sums`.
-  Value at(Value token, int64_t rowTile) {
-    return b.add(b.mul(token, 2 * tileRows), rowTile * tileRows);
-  }
   /// Inputs that do not fill an A tile.
   int64_t rest() const {
     return input.paddedBlockK < amxTileK ? 0 : input.paddedBlockK % amxTileK;
@@ -84,27 +54,18 @@ private:
   /// Bytes of one tile of rows in `decoded`.
   int64_t decodedTileBytes() const { return planes * planeK() * tileRows; }
 
-  KernelBuilder &b;
-  ::qc::PackedLayout layout;
   ActivationLayout input; ///< Its blocks are "blocks" here.
-  FormatAttrInterface format;
-  Value weights, offset, codes, scales, codeSums, out, firstBlock, lastBlock;
-  int64_t planes;     ///< of emitCodes()
-  int64_t pieceK;     ///< inputs that are decoded at a time
-  int64_t stripTiles; ///< of tokens
-  bool whole;         ///< A piece is a K block: its sums stay in registers.
-  Value decoded, products, sums, params;
+  Value codes, scales, codeSums;
+  int64_t planes; ///< of emitCodes()
+  int64_t pieceK; ///< inputs that are decoded at a time
+  bool whole;     ///< A piece is a K block: its sums stay in registers.
+  /// `products` is laid out as `sums`.
+  Value decoded, products, params;
   /// The zero point of all weights, if it is one integer.
   std::optional<int64_t> zero;
-  Value strip, stripCount; ///< first tile of tokens, number of tiles
 };
 
 } // namespace
-
-Value AMXEmitter::scratch(int64_t size, Type type) {
-  return memref::AllocaOp::create(b, MemRefType::get({size}, type),
-                                  b.getI64IntegerAttr(64));
-}
 
 /// Sums that emitCodes() leaves to be added up, from code that is thrown away.
 int64_t AMXEmitter::countPlanes() {
@@ -120,44 +81,23 @@ int64_t AMXEmitter::countPlanes() {
 
 AMXEmitter::AMXEmitter(KernelBuilder &b, WeightType weight,
                        const KernelTuning &tuning, ValueRange args)
-    : b(b), layout(weight.getLayout()),
+    : AMXTiles(
+          b, weight, args,
+          ActivationLayout::get(weight, Arithmetic::Int8, tuning).paddedK()),
       input(ActivationLayout::get(weight, Arithmetic::Int8, tuning)),
-      format(weight.getFormat()), weights(args[0]), offset(args[1]),
       codes(b.flatten(args[2])), scales(b.flatten(args[3])),
-      codeSums(b.flatten(args[4])), out(args[5]), firstBlock(args[6]),
-      lastBlock(args[7]) {
+      codeSums(b.flatten(args[4])) {
   planes = countPlanes();
   // Pieces are whole chunks and, but for the last, whole A tiles.
   int64_t unit = std::lcm(layout.chunkK, amxTileK);
   int64_t most = decodedBytes / (2 * tileRows * planes);
   pieceK = std::min(input.paddedBlockK, std::max(unit, most / unit * unit));
   whole = pieceK == input.paddedBlockK;
-  stripTiles = std::clamp<int64_t>(
-      stripBytes / (amxTokens * input.paddedK()) / 2 * 2, 2, maxStripTiles);
   decoded = scratch(2 * decodedTileBytes(), b.getI8Type());
   int64_t tokens = whole ? 2 * amxTokens : stripTiles * amxTokens;
   products = scratch(tokens * 2 * tileRows, b.getI32Type());
-  sums = scratch(stripTiles * amxTokens * 2 * tileRows, b.getF32Type());
   // The K block's scales, then its zero points, of each tile of rows.
   params = scratch(2 * 2 * tileRows, b.getF32Type());
-}
-
-void AMXEmitter::forRowTiles(
-    Value firstTile, Value count,
-    function_ref<void(DecodeEmitter &, Value, Value, Value)> body) {
-  int64_t tiles = layout.rows / tileRows;
-  b.loop(b.index(0), count, 1, [&](Value index) {
-    Value tile = b.add(firstTile, index);
-    Value block = tile, firstRow;
-    if (tiles > 1) {
-      block = b.div(tile, tiles);
-      firstRow = b.mul(b.rem(tile, tiles), tileRows);
-    }
-    DecodeEmitter e = emitter(firstRow);
-    Value rowBlock = b.add(b.add(offset, layout.headerBytes),
-                           b.mul(block, layout.rowBlockBytes()));
-    body(e, index, rowBlock, b.mul(tile, tileRows));
-  });
 }
 
 /// The piece's codes to `decoded`, [tile of rows][plane][input / 4][row][4],
@@ -325,17 +265,6 @@ void AMXEmitter::accumulate(Value block, Shape shape, Value tile) {
   });
 }
 
-void AMXEmitter::forShapes(Value rowTiles,
-                           function_ref<void(Shape, Value)> body) {
-  auto tokens = [&](int64_t rows) {
-    Value even = b.mul(b.div(stripCount, 2), 2);
-    b.loop(b.index(0), even, 2, [&](Value tile) { body({2, rows}, tile); });
-    b.ifThen(b.less(even, stripCount), [&] { body({1, rows}, even); });
-  };
-  b.ifThen(b.less(b.index(1), rowTiles), [&] { tokens(2); });
-  b.ifThen(b.less(rowTiles, b.index(2)), [&] { tokens(1); });
-}
-
 void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
   if (whole) {
     Piece piece{block, b.index(0), input.paddedBlockK};
@@ -352,9 +281,7 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
     forShapes(rowTiles,
               [&](Shape shape, Value tile) { multiply(piece, shape, tile); });
   };
-  Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.i32s(tileRows)));
-  b.loop(b.index(0), b.mul(stripCount, amxTokens * 2 * tileRows), tileRows,
-         [&](Value i) { b.storeVector(none, products, i); });
+  clear(products, b.mul(stripCount, amxTokens * 2 * tileRows));
   int64_t last = input.paddedBlockK / pieceK * pieceK;
   b.loop(b.index(0), b.index(last), pieceK,
          [&](Value from) { emitPiece(from, pieceK); });
@@ -364,47 +291,9 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
             [&](Shape shape, Value tile) { accumulate(block, shape, tile); });
 }
 
-void AMXEmitter::store(Value firstTile, Value rowTiles) {
-  forRowTiles(
-      firstTile, rowTiles,
-      [&](DecodeEmitter &e, Value index, Value rowBlock, Value column) {
-        SmallVector<Value> rowParams =
-            format.emitRowParams(e, offset, rowBlock);
-        Value scale = format.emitRowScale(e, rowParams);
-        Value first = b.mul(strip, amxTokens);
-        b.loop(b.index(0), b.mul(stripCount, amxTokens), 1, [&](Value token) {
-          Value sum = b.loadVector(tileRows, sums,
-                                   b.add(at(token, 0), b.mul(index, tileRows)));
-          if (scale)
-            sum = b.fmul(sum, scale);
-          emitStoreRows(b, layout, sum, out, b.add(first, token), column);
-        });
-      });
-}
-
-void AMXEmitter::emitRows(Value firstTile, Value rowTiles) {
-  Value none = b.splat(tileRows, 0.0);
-  b.loop(b.index(0), b.mul(stripCount, amxTokens * 2 * tileRows), tileRows,
-         [&](Value i) { b.storeVector(none, sums, i); });
+void AMXEmitter::emitProducts(Value firstTile, Value rowTiles) {
   b.loop(b.index(0), b.index(input.numBlocks()), 1,
          [&](Value block) { emitBlock(block, firstTile, rowTiles); });
-  store(firstTile, rowTiles);
-}
-
-void AMXEmitter::emit() {
-  int64_t tiles = layout.rows / tileRows;
-  Value first = b.mul(firstBlock, tiles);
-  // The last row block may have tiles beyond the weight.
-  Value last = b.min(b.mul(lastBlock, tiles),
-                     b.index((layout.n + tileRows - 1) / tileRows));
-  Value tokenTiles = b.div(b.dim(out, 0), amxTokens);
-  b.loop(b.index(0), tokenTiles, stripTiles, [&](Value tile) {
-    strip = tile;
-    stripCount = b.min(b.index(stripTiles), b.sub(tokenTiles, tile));
-    b.loop(first, last, 2, [&](Value row) {
-      emitRows(row, b.min(b.index(2), b.sub(last, row)));
-    });
-  });
 }
 
 func::FuncOp cpu::amxMatmulKernel(KernelContext &ctx, WeightType weight,

@@ -13,9 +13,15 @@ using namespace mlir::qc::cpu;
 ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
                                        const KernelTuning &tuning) {
   ::qc::PackedLayout layout = weight.getLayout();
-  if (arithmetic != Arithmetic::Int8)
+  if (arithmetic == Arithmetic::F32)
     return {arithmetic,          layout.k,           layout.blockK,
             layout.paddedBlockK, layout.numBlocks(), 0};
+  if (arithmetic == Arithmetic::BF16) {
+    int64_t tileK = amxTileK / 2;
+    return {arithmetic, layout.k,
+            layout.k,   (layout.k + tileK - 1) / tileK * tileK,
+            1,          tuning.tokenTile};
+  }
   auto blocks = ActivationBlocks::get(weight);
   return {arithmetic,          blocks.k,      blocks.blockK,
           blocks.paddedBlockK, blocks.blocks, tuning.tokenTile};
@@ -26,21 +32,28 @@ std::string ActivationLayout::name() const {
                        k, blockK, paddedBlockK, blocks);
 }
 
+Arithmetic cpu::supported(Arithmetic wanted, WeightType weight,
+                          const TargetFeatures &target) {
+  if (wanted == Arithmetic::BF16 && !(target.bf16 && weight.getK() % 2 == 0))
+    return Arithmetic::F32;
+  return wanted;
+}
+
 /// Stores codes of inputs [from, from + width) of a block, width a power of two
-/// that divides `from`, at `base`, groups of four `stride` apart.
+/// that divides `from`, at `base`, groups of `size` inputs `stride` apart.
 static void emitStoreCodes(KernelBuilder &b, Value codes, Value out, Value base,
-                           Value from, Value stride) {
+                           Value from, Value stride, int64_t size) {
   int64_t width = cast<VectorType>(codes.getType()).getNumElements();
-  Value group = b.add(base, b.mul(b.div(from, 4), stride));
-  if (width < 4) {
-    b.storeVector(codes, out, b.add(group, b.rem(from, 4)));
+  Value group = b.add(base, b.mul(b.div(from, size), stride));
+  if (width < size) {
+    b.storeVector(codes, out, b.add(group, b.rem(from, size)));
     return;
   }
-  for (int64_t i = 0; i < width; i += 4) {
-    Value four = vector::ExtractStridedSliceOp::create(
-        b, codes, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{4},
+  for (int64_t i = 0; i < width; i += size) {
+    Value part = vector::ExtractStridedSliceOp::create(
+        b, codes, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{size},
         ArrayRef<int64_t>{1});
-    b.storeVector(four, out, group);
+    b.storeVector(part, out, group);
     group = b.add(group, stride);
   }
 }
@@ -57,6 +70,48 @@ static void emitStoreAMXCodes(KernelBuilder &b, const ActivationLayout &layout,
   b.storeVector(codes, out, at);
 }
 
+/// Where prepareKernel() puts the inputs of a row in a block.
+namespace {
+class CodePlace {
+public:
+  CodePlace(KernelBuilder &b, const ActivationLayout &layout, bool hasAMX,
+            Value tokens, Value row, Value block)
+      : b(b), layout(layout) {
+    std::tie(tile, count) = b.tileOf(row, tokens, layout.tile);
+    if (hasAMX) {
+      inAMXTile = b.less(row, numAMXTokens(b, tokens));
+      tile = arith::SelectOp::create(
+          b, inAMXTile, b.mul(b.div(row, amxTokens), amxTokens), tile);
+      count = arith::SelectOp::create(b, inAMXTile, b.index(amxTokens), count);
+    }
+    token = b.sub(row, tile);
+    first = b.add(b.mul(tile, layout.paddedK()),
+                  b.mul(b.mul(block, layout.paddedBlockK), count));
+    base = b.add(first, b.mul(token, layout.group()));
+    stride = b.mul(count, layout.group());
+  }
+
+  /// Stores those of inputs from `at` on.
+  void store(Value codes, Value out, Value at) {
+    if (!inAMXTile)
+      return emitStoreCodes(b, codes, out, base, at, stride, layout.group());
+    auto branch = scf::IfOp::create(b, inAMXTile, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    emitStoreAMXCodes(b, layout, codes, out, first, token, at);
+    b.setInsertionPointToStart(branch.elseBlock());
+    emitStoreCodes(b, codes, out, base, at, stride, layout.group());
+  }
+
+  Value tile, count, token; ///< first token of the tile, its size, row in it
+
+private:
+  KernelBuilder &b;
+  const ActivationLayout &layout;
+  Value inAMXTile, first, base, stride;
+};
+} // namespace
+
 /// Quantizes `length` inputs of row `row` from column `from` on to one int8
 /// block.
 static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
@@ -64,30 +119,10 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                               int64_t length) {
   Value x = args[0], out = b.flatten(args[1]);
   Value from = b.mul(block, layout.blockK);
-  auto [tile, tokens] = b.tileOf(row, b.dim(x, 0), layout.tile);
-  Value inAMXTile;
-  if (b.target.amx) {
-    inAMXTile = b.less(row, numAMXTokens(b, b.dim(x, 0)));
-    tile = arith::SelectOp::create(
-        b, inAMXTile, b.mul(b.div(row, amxTokens), amxTokens), tile);
-    tokens = arith::SelectOp::create(b, inAMXTile, b.index(amxTokens), tokens);
-  }
-  Value token = b.sub(row, tile), stride = b.mul(tokens, 4);
-  Value first = b.add(b.mul(tile, layout.paddedK()),
-                      b.mul(b.mul(block, layout.paddedBlockK), tokens));
-  Value base = b.add(first, b.mul(token, 4));
-  auto storeCodes = [&](Value codes, Value at) {
-    if (!inAMXTile)
-      return emitStoreCodes(b, codes, out, base, at, stride);
-    auto branch = scf::IfOp::create(b, inAMXTile, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    emitStoreAMXCodes(b, layout, codes, out, first, token, at);
-    b.setInsertionPointToStart(branch.elseBlock());
-    emitStoreCodes(b, codes, out, base, at, stride);
-  };
+  CodePlace place(b, layout, b.target.amx, b.dim(x, 0), row, block);
   Value meta = b.add(
-      b.add(b.mul(tile, layout.numBlocks()), b.mul(block, tokens)), token);
+      b.add(b.mul(place.tile, layout.numBlocks()), b.mul(block, place.count)),
+      place.token);
   Value top =
       b.reduceVectors(length, vector::CombiningKind::MAXNUMF, 0.0,
                       [&](int64_t width, Value at) -> Value {
@@ -111,7 +146,7 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
                    b.splat(width, -127.0));
         Value wide = arith::FPToSIOp::create(b, b.i32s(width), v);
         Value code = arith::TruncIOp::create(b, b.i8s(width), wide);
-        storeCodes(code, at);
+        place.store(code, out, at);
         return v;
       });
   b.store(scale, b.flatten(args[2]), meta);
@@ -121,8 +156,26 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
   if (int64_t padding = layout.paddedBlockK - length) {
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(b.i8s(1)));
     b.loop(b.index(0), b.index(padding), 1,
-           [&](Value i) { storeCodes(zero, b.add(i, length)); });
+           [&](Value i) { place.store(zero, out, b.add(i, length)); });
   }
+}
+
+/// Rounds a row to bf16; the only block is the row.
+static void emitRoundBlock(KernelBuilder &b, const ActivationLayout &layout,
+                           ValueRange args, Value row, Value block,
+                           int64_t length) {
+  Value x = args[0], out = b.flatten(args[1]);
+  CodePlace place(b, layout, b.target.amxBF16, b.dim(x, 0), row, block);
+  b.forVectors(length, [&](int64_t width, Value at) {
+    Value v =
+        arith::TruncFOp::create(b, VectorType::get({width}, b.getBF16Type()),
+                                b.loadVector(width, x, {row, at}));
+    place.store(v, out, at);
+  });
+  Value zero = arith::ConstantOp::create(
+      b, b.getZeroAttr(VectorType::get({1}, b.getBF16Type())));
+  b.loop(b.index(0), b.index(layout.paddedBlockK - length), 1,
+         [&](Value i) { place.store(zero, out, b.add(i, length)); });
 }
 
 static void emitPadBlock(KernelBuilder &b, const ActivationLayout &layout,
@@ -150,12 +203,15 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
   arguments.append(activationTypes(types, layout));
   arguments.append({idx, idx});
   std::string name = "prepare_" + layout.name();
-  if (int8 && layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
+  if (layout.tile &&
+      layout.tile != KernelTuning::forTarget(ctx.target).tokenTile)
     name += llvm::formatv("_tile{0}", layout.tile);
   return getOrCreateKernel(
       ctx.module, name, arguments, ctx.target,
       [&](KernelBuilder &b, ValueRange args) {
-        auto emit = int8 ? emitQuantizeBlock : emitPadBlock;
+        auto emit = int8                                    ? emitQuantizeBlock
+                    : layout.arithmetic == Arithmetic::BF16 ? emitRoundBlock
+                                                            : emitPadBlock;
         int64_t blocks = layout.numBlocks();
         ItemRange range =
             b.partition(b.mul(b.dim(args[0], 0), blocks), args[args.size() - 2],

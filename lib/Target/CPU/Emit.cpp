@@ -93,7 +93,7 @@ void ModelTable::add(const CPU &cpu, llvm::Constant *device) {
            number(integer(attrs, "n")), number(integer(attrs, "k")),
            number(integer(attrs, "rows")), number(integer(attrs, "offset")),
            number(integer(attrs, "bytes")), number(integer(attrs, "scratch")),
-           number32(attrs.getAs<BoolAttr>("int8").getValue()),
+           number32(integer(attrs, "arithmetic")),
            number32(integer(attrs, "int8_block")),
            number32(integer(attrs, "weight_roundings")),
            number32(integer(attrs, "table_lookups")),

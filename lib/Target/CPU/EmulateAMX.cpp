@@ -1,8 +1,8 @@
 //===- EmulateAMX.cpp - Tile registers in memory --------------------------===//
 //
 // What the instructions do, from the Intel SDM volume 2: TILEZERO, TILELOADD,
-// TILESTORED and TDPB{SS,SU,US,UU}D. Types hold what TILECFG would: a tile has
-// exactly the rows and columns of its type.
+// TILESTORED, TDPB{SS,SU,US,UU}D and TDPBF16PS. Types hold what TILECFG would:
+// a tile has exactly the rows and columns of its type.
 //
 //===----------------------------------------------------------------------===//
 #include "KernelBuilder.h"
@@ -47,6 +47,7 @@ private:
   void emulate(amx::TileLoadOp op);
   void emulate(amx::TileStoreOp op);
   void emulate(amx::TileMulIOp op);
+  void emulate(amx::TileMulFOp op);
 
   TargetFeatures target;
   func::FuncOp function;
@@ -56,6 +57,11 @@ private:
 
 } // namespace
 
+static bool isBF16Product(Operation *op) {
+  auto product = dyn_cast<amx::TileMulFOp>(op);
+  return product && product.getLhsTileType().getElementType().isBF16();
+}
+
 LogicalResult Emulator::check() {
   auto isTile = [](Type type) { return isa<amx::TileType>(type); };
   WalkResult result = function.walk<WalkOrder::PreOrder>([&](Operation *op) {
@@ -64,13 +70,14 @@ LogicalResult Emulator::check() {
       for (Block &block : region)
         carried |= llvm::any_of(block.getArgumentTypes(), isTile);
     bool known = isa<amx::TileZeroOp, amx::TileLoadOp, amx::TileStoreOp,
-                     amx::TileMulIOp>(op);
+                     amx::TileMulIOp>(op) ||
+                 isBF16Product(op);
     if (!carried && (known || (llvm::none_of(op->getOperandTypes(), isTile) &&
                                llvm::none_of(op->getResultTypes(), isTile))))
       return WalkResult::advance();
     op->emitOpError("cannot be emulated: expected tiles in amx.tile_zero, "
-                    "tile_load, tile_muli and tile_store only, not carried "
-                    "between blocks");
+                    "tile_load, tile_muli, tile_mulf of bf16 and "
+                    "tile_store only, not carried between blocks");
     return WalkResult::interrupt();
   });
   return failure(result.wasInterrupted());
@@ -161,6 +168,45 @@ void Emulator::emulate(amx::TileMulIOp op) {
   });
 }
 
+// With t[2n+j] the sum of a[m][2k+j] * b[k][2n+j] over k, each by fused
+// multiply-adds (a product of two bf16 is exact in f32): c[m][n] += t[2n] +
+// t[2n+1]. The instruction takes subnormals as zeros; here they are exact.
+void Emulator::emulate(amx::TileMulFOp op) {
+  Value buffer = create(op.getRes());
+  Value lhs = memory.lookup(op.getLhs());
+  int64_t pairs = op.getLhsTileType().getShape()[1] / 2;
+  int64_t columns = op.getTileType().getShape()[1];
+  auto half = [&](Value row, int64_t j) -> Value {
+    // A bf16 is the upper half of an f32.
+    Value words = vector::BitCastOp::create(b, b.i32s(columns), row);
+    auto constant = [&](int32_t value) {
+      return arith::ConstantOp::create(
+          b, DenseElementsAttr::get(b.i32s(columns), value));
+    };
+    words = j ? arith::AndIOp::create(b, words, constant(-65536)).getResult()
+              : arith::ShLIOp::create(b, words, constant(16)).getResult();
+    return vector::BitCastOp::create(b, b.f32s(columns), words);
+  };
+  forRows(op.getRes(), [&](Value m) {
+    Value none = b.splat(columns, 0.0);
+    SmallVector<Value> sums = b.loop(
+        b.index(0), b.index(pairs), 1, {none, none},
+        [&](Value k, ValueRange carried) -> SmallVector<Value> {
+          Value weights = row(op.getRhs(), k);
+          SmallVector<Value> next;
+          for (int64_t j = 0; j < 2; ++j) {
+            Value x = arith::ExtFOp::create(
+                b, b.getF32Type(), b.load(lhs, {m, b.add(b.mul(k, 2), j)}));
+            next.push_back(b.fadd(
+                b.fmul(b.broadcast(columns, x), half(weights, j)), carried[j]));
+          }
+          return next;
+        });
+    b.storeVector(b.fadd(row(op.getAcc(), m), b.fadd(sums[0], sums[1])), buffer,
+                  {m, b.index(0)});
+  });
+}
+
 LogicalResult Emulator::run() {
   if (failed(check()))
     return failure();
@@ -174,7 +220,8 @@ LogicalResult Emulator::run() {
     b.setInsertionPoint(op);
     llvm::TypeSwitch<Operation *>(op)
         .Case<amx::TileZeroOp, amx::TileLoadOp, amx::TileStoreOp,
-              amx::TileMulIOp>([&](auto concrete) { emulate(concrete); });
+              amx::TileMulIOp, amx::TileMulFOp>(
+            [&](auto concrete) { emulate(concrete); });
   }
   for (Operation *op : llvm::reverse(ops))
     op->erase();

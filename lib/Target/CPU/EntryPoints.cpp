@@ -161,8 +161,10 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
                 b.view(scratch, zero, m, input.numBlocks(), b.getF32Type()),
                 b.view(scratch, sums, m, input.numBlocks(), b.getI32Type())};
           } else {
-            inputs = {
-                b.view(scratch, zero, m, input.paddedK(), b.getF32Type())};
+            inputs = {b.view(scratch, zero, m, input.paddedK(),
+                             arithmetic == Arithmetic::BF16
+                                 ? Type(b.getBF16Type())
+                                 : Type(b.getF32Type()))};
           }
           SmallVector<Value> operands = {x};
           operands.append(inputs);
@@ -260,7 +262,8 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     if (int8)
       rowBytes = 8 * input.numBlocks() + input.paddedK();
     else if (input.needsPreparation())
-      rowBytes = 4 * input.paddedK();
+      rowBytes =
+          (kernel.arithmetic == Arithmetic::BF16 ? 2 : 4) * input.paddedK();
     int64_t scratch = (rowBytes * maxTokens + 63) / 64 * 64;
     auto tables =
         TableLayout::get(ctx.target, kernel.weight, kernel.arithmetic);
@@ -270,7 +273,8 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
       scratch += tables->totalBytes();
     emitDecodeTest(ctx, name + "_decode", kernel.weight);
     NamedAttrList attrs = describe(name, kernel.weight);
-    attrs.set("int8", b.getBoolAttr(int8));
+    attrs.set("arithmetic",
+              b.getI64IntegerAttr(static_cast<int64_t>(kernel.arithmetic)));
     attrs.set("int8_block", b.getI64IntegerAttr(int8 ? input.blockK : 0));
     attrs.set("offset", b.getI64IntegerAttr(offsetOf(kernel.weight)));
     attrs.set("bytes",

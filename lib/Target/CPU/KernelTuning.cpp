@@ -107,8 +107,8 @@ llvm::Expected<TuningTable> TuningTable::parse(StringRef text,
     auto parsed = ::qc::parseFormat(format.str(), why);
     if (!parsed || !symbolizeArithmetic(arithmetic))
       return llvm::createStringError("tuning '" + entry.trim() +
-                                     "': expected FORMAT/f32 or FORMAT/int8 "
-                                     "before ':'" +
+                                     "': expected FORMAT/f32, FORMAT/int8 or "
+                                     "FORMAT/bf16 before ':'" +
                                      (why.empty() ? "" : ", " + why));
     // Spelled as the IR spells it.
     auto it = table.formats.try_emplace(

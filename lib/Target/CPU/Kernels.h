@@ -76,15 +76,19 @@ struct ActivationLayout {
 
   static ActivationLayout get(WeightType weight, Arithmetic arithmetic,
                               const KernelTuning &tuning);
+  /// Inputs of a token that lie side by side: what one dot product takes.
+  int64_t group() const { return arithmetic == Arithmetic::Int8 ? 4 : 2; }
   int64_t numBlocks() const { return blocks; }
   int64_t paddedK() const { return numBlocks() * paddedBlockK; }
   /// f32 activations that need no padding are read where they are.
   bool needsPreparation() const {
-    return arithmetic == Arithmetic::Int8 || paddedK() != k;
+    return arithmetic != Arithmetic::F32 || paddedK() != k;
   }
-  /// Bytes from token to token in tiles of 16: of one A tile, so that it is
+  /// Elements from token to token in tiles of 16: of one A tile, so that it is
   /// contiguous, or of a whole block, where the last A tile overlaps others.
   int64_t amxStride() const {
+    if (arithmetic == Arithmetic::BF16)
+      return amxTileK / 2;
     return paddedBlockK % amxTileK ? paddedBlockK : amxTileK;
   }
   bool operator==(const ActivationLayout &) const = default;
@@ -97,7 +101,15 @@ inline Value numAMXTokens(KernelBuilder &b, Value tokens) {
   return b.mul(b.div(tokens, amxTokens), amxTokens);
 }
 
+/// The arithmetic that kernels have for `wanted` on a CPU: bf16 needs its dot
+/// products and pairs of inputs; f32 is what it approximates.
+Arithmetic supported(Arithmetic wanted, WeightType weight,
+                     const TargetFeatures &target);
+
 /// f32: (x, out f32 [tokens, paddedK], thread, threads)
+/// bf16: (x, out bf16 [tokens, paddedK], thread, threads), rounded to nearest
+/// even; the tokens interleaved as for int8, by pairs of inputs; K padded with
+/// zeros to whole tiles of AMX
 /// int8: (x, out i8 [tokens, paddedK], scales f32 [tokens, blocks],
 ///        sums of codes i32 [tokens, blocks], thread, threads)
 ///
@@ -135,6 +147,9 @@ SmallVector<Type> matmulArguments(KernelBuilder &b, WeightType weight,
 /// The same as matmulKernel() in int8 arithmetic, of the first numAMXTokens().
 func::FuncOp amxMatmulKernel(KernelContext &ctx, WeightType weight,
                              const KernelTuning &tuning);
+/// In bf16 arithmetic.
+func::FuncOp amxBF16MatmulKernel(KernelContext &ctx, WeightType weight,
+                                 const KernelTuning &tuning);
 
 /// Rows that look a code up at once: the bytes of a register.
 inline constexpr int64_t tableRows = 64;

@@ -240,7 +240,10 @@ SmallVector<Value> FunctionLowering::prepare(Value input,
                allocate(rows, layout.numBlocks(), b.getF32Type()),
                allocate(rows, layout.numBlocks(), b.getI32Type())};
   else
-    buffers = {allocate(rows, layout.paddedK(), b.getF32Type())};
+    buffers = {allocate(rows, layout.paddedK(),
+                        layout.arithmetic == Arithmetic::BF16
+                            ? Type(b.getBF16Type())
+                            : Type(b.getF32Type()))};
   SmallVector<Value> operands = {x};
   operands.append(buffers);
   call(prepareKernel(ctx, layout), operands);
@@ -286,7 +289,9 @@ SmallVector<Value> FunctionLowering::lookUp(MatmulOp op,
 
 LogicalResult FunctionLowering::lower(MatmulOp op) {
   MatmulSignature sig;
-  sig.arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
+  sig.arithmetic = supported(
+      op.getArithmetic().value_or(Arithmetic::F32),
+      cast<WeightType>(op.getWeights().front().getType()), ctx.target);
   sig.bias = !op.getBiases().empty();
   sig.residual = static_cast<bool>(op.getResidual());
   sig.gate = op.getGate();

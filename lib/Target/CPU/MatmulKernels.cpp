@@ -38,7 +38,7 @@ public:
         format(weight.getFormat()), arithmetic(arithmetic), tuning(tuning),
         activations(activations) {
     // Tokens are interleaved, see prepareKernel().
-    if (arithmetic == Arithmetic::Int8)
+    if (arithmetic != Arithmetic::F32)
       for (Value &part : this->activations)
         part = b.flatten(part);
   }
@@ -54,6 +54,7 @@ private:
   SmallVector<Value> chunksF32(Value chunks, ValueRange rowParams,
                                ValueRange blockParams, Value row, Value firstK,
                                ValueRange init);
+  SmallVector<Value> blockBF16(Value at, Value row, ValueRange sums);
   SmallVector<Value> blockInt8(Value at, Value index, ValueRange rowParams,
                                Value row, ValueRange sums);
   SmallVector<Value> chunksInt8(Value chunks, ValueRange rowParams, Value codes,
@@ -419,6 +420,64 @@ SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
 }
 
 //===----------------------------------------------------------------------===//
+// bf16
+//===----------------------------------------------------------------------===//
+
+/// vdpbf16ps: each lane adds the products of a pair of inputs.
+SmallVector<Value> TileEmitter::blockBF16(Value at, Value row,
+                                          ValueRange sums) {
+  auto tokens = static_cast<int64_t>(sums.size());
+  int64_t ways = std::max<int64_t>(1, tuning.sums / tokens),
+          pairs = layout.k / 2;
+  auto type = VectorType::get({2 * e.rows}, b.getBF16Type());
+  // Inputs 2i and 2i + 1 of all rows, to pairs of each row.
+  SmallVector<int64_t> interleave;
+  for (int64_t lane = 0; lane < e.rows; ++lane)
+    interleave.append({lane, e.rows + lane});
+  Value codes = b.mul(row, input.paddedK());
+  auto pair = [&](Value index, int64_t way, SmallVector<Value> next) {
+    Value chunk = b.add(at, b.mul(index, 2 * layout.chunkBytes));
+    Value weights = vector::ShuffleOp::create(
+        b, e.loadRows(chunk, b.getBF16Type()),
+        e.loadRows(b.add(chunk, layout.chunkBytes), b.getBF16Type()),
+        interleave);
+    Value x = b.add(codes, b.mul(index, 2 * tokens));
+    for (int64_t m = 0; m < tokens; ++m) {
+      Value two = b.loadVector(2, activations[0], b.add(x, 2 * m));
+      Value word = vector::ExtractOp::create(
+          b, vector::BitCastOp::create(b, b.i32s(1), two), 0);
+      Value all = vector::BitCastOp::create(b, type, b.broadcast(e.rows, word));
+      Value &sum = next[m * ways + way];
+      sum = intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", b.f32s(e.rows),
+                      {sum, weights, all});
+    }
+    return next;
+  };
+  SmallVector<Value> next(tokens * ways, b.splat(e.rows, 0.0));
+  for (int64_t m = 0; m < tokens; ++m)
+    next[m * ways] = sums[m];
+  int64_t step = 4, main = pairs / step * step;
+  if (main)
+    next = b.loop(b.index(0), b.index(main), step, next,
+                  [&](Value index, ValueRange carried) {
+                    SmallVector<Value> all(carried);
+                    for (int64_t u = 0; u < step; ++u)
+                      all = pair(b.add(index, u), u % ways, all);
+                    return all;
+                  });
+  for (int64_t i = main; i < pairs; ++i)
+    next = pair(b.index(i), i % ways, next);
+  SmallVector<Value> totals;
+  for (int64_t m = 0; m < tokens; ++m) {
+    Value total = next[m * ways];
+    for (int64_t w = 1; w < ways; ++w)
+      total = b.fadd(total, next[m * ways + w]);
+    totals.push_back(total);
+  }
+  return totals;
+}
+
+//===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
 
@@ -430,6 +489,8 @@ SmallVector<Value> TileEmitter::emit(Value header, Value rowBlock, Value row,
     Value at = b.add(blocks, b.mul(index, layout.blockBytes()));
     return arithmetic == Arithmetic::F32
                ? blockF32(at, index, rowParams, row, sums)
+           : arithmetic == Arithmetic::BF16
+               ? blockBF16(at, row, sums)
                : blockInt8(at, index, rowParams, row, sums);
   };
   SmallVector<Value> sums(tokens, b.splat(e.rows, 0.0));
@@ -461,6 +522,8 @@ SmallVector<Type> cpu::activationTypes(KernelBuilder &b,
                                        const ActivationLayout &input) {
   if (input.arithmetic == Arithmetic::F32)
     return {b.matrix(input.paddedK())};
+  if (input.arithmetic == Arithmetic::BF16)
+    return {b.matrix(input.paddedK(), b.getBF16Type())};
   return {b.matrix(input.paddedK(), b.getI8Type()), b.matrix(input.numBlocks()),
           b.matrix(input.numBlocks(), b.getI32Type())};
 }
@@ -487,6 +550,8 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
   func::FuncOp amx;
   if (ctx.target.amx && arithmetic == Arithmetic::Int8)
     amx = amxMatmulKernel(ctx, weight, tuning);
+  if (ctx.target.amxBF16 && arithmetic == Arithmetic::BF16)
+    amx = amxBF16MatmulKernel(ctx, weight, tuning);
   std::string name = llvm::formatv("matmul_{0}_{1}", weightName(weight),
                                    stringifyArithmetic(arithmetic));
   name += tuningName(ctx, tuning);
@@ -524,9 +589,10 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
         // The activations of so many tokens stay in the second-level cache
         // while all weights pass by.
         int64_t strip = std::max<int64_t>(
-            1,
-            (tuning.strip << 10) / (tile * layout.paddedK() *
-                                    (arithmetic == Arithmetic::Int8 ? 1 : 4)));
+            1, (tuning.strip << 10) / (tile * layout.paddedK() *
+                                       (arithmetic == Arithmetic::Int8   ? 1
+                                        : arithmetic == Arithmetic::BF16 ? 2
+                                                                         : 4)));
         b.loop(first, tokens, strip * tile, [&](Value token) {
           firstToken = token;
           lastToken = b.min(b.add(token, strip * tile), tokens);

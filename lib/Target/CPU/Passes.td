@@ -64,10 +64,10 @@ def PlanMemoryPass : Pass<"qc-plan-memory", "::mlir::ModuleOp"> {
 }
 
 def EmulateAMXPass : Pass<"qc-emulate-amx", "::mlir::func::FuncOp"> {
-  let summary = "Rewrite integer AMX operations to plain vector code";
+  let summary = "Rewrite AMX operations on integers and bf16 to plain vector code";
   let description = [{
-    Replaces `amx.tile_zero`, `amx.tile_load`, `amx.tile_muli` and
-    `amx.tile_store` by loops over tiles in memory that do what Intel's manual says of
+    Replaces `amx.tile_zero`, `amx.tile_load`, `amx.tile_muli`, `amx.tile_mulf` of bf16
+    and `amx.tile_store` by loops over tiles in memory that do what Intel's manual says of
     the instructions, so that kernels for CPUs with AMX run, and are tested, on
     CPUs without it. Tiles must not be carried by loops or branches. It is slow.
 

@@ -65,7 +65,8 @@ static constexpr StringRef checkedFeatures[] = {"sse3",
                                                 "avx512bf16",
                                                 "avx512fp16",
                                                 "amx-tile",
-                                                "amx-int8"};
+                                                "amx-int8",
+                                                "amx-bf16"};
 
 llvm::Expected<CPU> CPU::get(StringRef name) {
   llvm::Expected<const llvm::Target *> target = lookupTarget();
@@ -92,7 +93,8 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.features = "+avx512vnni,+avx512vbmi";
   } else if (name == "x86-64-v4-amx") {
     cpu.llvmName = "x86-64-v4";
-    cpu.features = "+avx512vnni,+avx512vbmi,+amx-tile,+amx-int8";
+    cpu.features = "+avx512vnni,+avx512vbmi,+avx512bf16,+amx-tile,"
+                   "+amx-int8,+amx-bf16";
   } else {
     cpu.llvmName = name.str();
   }
@@ -124,7 +126,10 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
     cpu.vectors.vbmi = cpu.vectors.avx512 && has("avx512vbmi");
+    cpu.vectors.bf16 = cpu.vectors.avx512 && has("avx512bf16");
     cpu.vectors.amx = cpu.vectors.vnni512 && has("amx-tile") && has("amx-int8");
+    cpu.vectors.amxBF16 =
+        cpu.vectors.bf16 && has("amx-tile") && has("amx-bf16");
     cpu.vectors.lanes = cpu.vectors.avx512 ? 16 : cpu.vectors.avx2 ? 8 : 4;
   }
   return cpu;

@@ -60,7 +60,7 @@ static int64_t integer(DictionaryAttr attrs, StringRef key) {
 
 static uint32_t spaceOf(StringRef name) {
   for (auto [i, known] : llvm::enumerate(std::initializer_list<StringRef>{
-           "weights", "arena", "kv", "tables", "state", "logits"}))
+           "weights", "arena", "kv", "tables", "state", "logits", "top"}))
     if (name == known)
       return static_cast<uint32_t>(i);
   llvm_unreachable("unknown space");
@@ -95,7 +95,8 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
   }
   SmallVector<llvm::Constant *> lists;
   auto steps = device.getAs<DictionaryAttr>("steps");
-  for (StringRef step : {"decode", "prefill", "score", "decode_greedy"}) {
+  for (StringRef step :
+       {"decode", "prefill", "score", "decode_greedy", "decode_top"}) {
     SmallVector<llvm::Constant *> dispatches;
     if (auto list = steps.getAs<ArrayAttr>(step))
       for (auto d : list.getAsRange<DictionaryAttr>()) {

@@ -108,6 +108,22 @@ Kernel embeddingKernel(KernelContext &ctx, WeightType weight);
 /// weight, out [n][k]; (256, n / 256): every row decoded, for --self-test
 Kernel decodeKernel(KernelContext &ctx, WeightType weight);
 
+//===-- Sampling (SamplingKernels.cpp) ------------------------------------===//
+
+/// Candidates that a workgroup sorts; it keeps QC_TOP_CANDIDATES.
+inline constexpr int64_t sortedCandidates = 1024;
+/// Workgroups for n candidates.
+inline int64_t topGroups(int64_t n) {
+  return (n + sortedCandidates - 1) / sortedCandidates;
+}
+/// x [n], out QCDeviceTop [topGroups(n)], ids are indices; (topGroups(n), 1)
+Kernel topKernel(KernelContext &ctx, int64_t n);
+/// in QCDeviceTop [groups], out QCDeviceTop [topGroups(groups *
+/// QC_TOP_CANDIDATES)]; (that, 1)
+Kernel mergeTopKernel(KernelContext &ctx, int64_t groups);
+/// QCDeviceTop, state: the best candidate becomes the next step's token; (1, 1)
+Kernel advanceKernel(KernelContext &ctx);
+
 /// Identifier of a packed weight type in kernel names.
 std::string weightName(WeightType weight);
 

@@ -55,6 +55,9 @@ public:
         oneToken(oneToken) {}
 
   LogicalResult run(func::FuncOp entry);
+  /// Adds what chooses a token from the logits; false if the vocabulary is too
+  /// small for it.
+  bool addTop(bool advances);
   int64_t cacheBytesPerPosition() const { return cacheBytes; }
 
 private:
@@ -181,6 +184,8 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
 
 LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   auto arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
+  if (arithmetic == Arithmetic::BF16)
+    return op.emitOpError("has no GPU kernel in bf16 arithmetic, expected f32");
   Place input = map[op.getInput()];
   for (Value weight : op.getWeights())
     if (failed(checkRows(op, cast<WeightType>(weight.getType()))))
@@ -407,6 +412,33 @@ LogicalResult StepLowering::lowerBody(func::FuncOp function, Map &map) {
   return success();
 }
 
+bool StepLowering::addTop(bool advances) {
+  int64_t vocabulary = columnsOf(logits);
+  if (vocabulary <= QC_TOP_CANDIDATES)
+    return false;
+  MemoryRegion from;
+  from.space = QC_SPACE_LOGITS;
+  from.size = vocabulary * 4;
+  int64_t groups = topGroups(vocabulary);
+  Kernel kernel = topKernel(ctx, vocabulary);
+  for (;;) {
+    MemoryRegion to;
+    to.space = QC_SPACE_TOP;
+    to.size = sizeof(QCDeviceTop);
+    if (groups > 1)
+      to = plan.allocate(groups * static_cast<int64_t>(sizeof(QCDeviceTop)));
+    launch(kernel, groups, {1, 0}, {from, to});
+    from = to;
+    if (groups == 1)
+      break;
+    kernel = mergeTopKernel(ctx, groups);
+    groups = topGroups(groups * QC_TOP_CANDIDATES);
+  }
+  if (advances)
+    launch(advanceKernel(ctx), 1, {1, 0}, {from, state()});
+  return true;
+}
+
 LogicalResult StepLowering::run(func::FuncOp entry) {
   FunctionType type = entry.getFunctionType();
   auto cache = type.getNumInputs() == 3
@@ -517,14 +549,19 @@ void LowerToGPUKernelsPass::runOnOperation() {
   SmallVector<func::FuncOp> functions;
   for (auto function : module.getOps<func::FuncOp>())
     functions.push_back(function);
-  for (StringRef name : {"decode", "prefill", "score"}) {
-    auto entry = symbols.lookup<func::FuncOp>(name);
+  for (StringRef name :
+       {"decode", "prefill", "score", "decode_top", "decode_greedy"}) {
+    bool chooses = name.starts_with("decode_");
+    auto entry = symbols.lookup<func::FuncOp>(chooses ? "decode" : name);
     if (!entry)
       continue;
     DispatchPlan plan;
-    StepLowering lowering(ctx, symbols, tables, plan, name == "decode");
+    StepLowering lowering(ctx, symbols, tables, plan,
+                          name.starts_with("decode"));
     if (failed(lowering.run(entry)))
       return signalPassFailure();
+    if (chooses && !lowering.addTop(/*advances=*/name == "decode_greedy"))
+      continue;
     arena = std::max(arena, plan.finish());
     cacheBytes = lowering.cacheBytesPerPosition();
     steps.set(name, plan.toAttribute(context));

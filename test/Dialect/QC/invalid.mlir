@@ -218,3 +218,13 @@ func.func @f(%ids: tensor<?xi32>, %w: !w) {
   %y = qc.embedding %ids, %w : (tensor<?xi32>, !w) -> tensor<?x6xf32>
   return
 }
+
+// -----
+
+!w = !qc.weight<6x4, #qc.float<f16>>
+
+func.func @bf16_arithmetic(%x: tensor<?x4xf32>, %w: !w) -> tensor<?x6xf32> {
+  // expected-error @+1 {{'qc.matmul' op bf16 arithmetic needs weights in bf16, weight 0 is '!qc.weight<6x4, #qc.float<f16>>'}}
+  %y = qc.matmul %x, [%w] arithmetic(<bf16>) : (tensor<?x4xf32>, !w) -> tensor<?x6xf32>
+  return %y : tensor<?x6xf32>
+}

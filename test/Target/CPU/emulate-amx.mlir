@@ -41,3 +41,28 @@ func.func @signs(%a: memref<1x4xi8>, %b: memref<1x64xi8>, %c: memref<1x16xi32>) 
   amx.tile_store %c[%i0, %i0], %tc : memref<1x16xi32>, !amx.tile<1x16xi32>
   return
 }
+
+// Pairs of bf16, whose upper halves of words they are; even and odd products
+// are summed apart.
+// CHECK-LABEL: func.func @bf16
+// CHECK-NOT:     amx.
+// CHECK:         scf.for {{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>)
+// CHECK:           %[[EVEN:.*]] = arith.shli %{{.*}} : vector<16xi32>
+// CHECK:           %[[X:.*]] = vector.bitcast %[[EVEN]] : vector<16xi32> to vector<16xf32>
+// CHECK:           arith.mulf %{{.*}}, %[[X]] : vector<16xf32>
+// CHECK:           arith.addf
+// CHECK:           arith.andi %{{.*}} : vector<16xi32>
+// CHECK:           arith.mulf
+// CHECK:           arith.addf
+// CHECK:         arith.addf
+// CHECK:         arith.addf
+// CHECK:         vector.store %{{.*}} : memref<16x16xf32>, vector<16xf32>
+func.func @bf16(%a: memref<16x32xbf16>, %b: memref<16x32xbf16>, %c: memref<16x16xf32>) {
+  %i0 = arith.constant 0 : index
+  %zero = amx.tile_zero : !amx.tile<16x16xf32>
+  %ta = amx.tile_load %a[%i0, %i0] : memref<16x32xbf16> into !amx.tile<16x32xbf16>
+  %tb = amx.tile_load %b[%i0, %i0] : memref<16x32xbf16> into !amx.tile<16x32xbf16>
+  %tc = amx.tile_mulf %ta, %tb, %zero : !amx.tile<16x32xbf16>, !amx.tile<16x32xbf16>, !amx.tile<16x16xf32>
+  amx.tile_store %c[%i0, %i0], %tc : memref<16x16xf32>, !amx.tile<16x16xf32>
+  return
+}

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <limits>
 #include <map>
+#include <random>
 
 using namespace qc::rt;
 
@@ -144,6 +145,58 @@ TEST(SamplerTest, GreedyTakesTheLowestOfEquals) {
   Sampler sampler(options);
   std::vector<float> logits = {1, 7, 7, 2};
   EXPECT_EQ(sampler.sample(logits.data(), 4, {}), 1);
+}
+
+/// What a device has sorted already: the same tokens as from all logits.
+TEST(SamplerTest, TheBestCandidatesSuffice) {
+  std::mt19937 rng(3);
+  std::normal_distribution<float> normal(0, 2);
+  auto isBetter = [](const auto &a, const auto &b) {
+    return a.first > b.first || (a.first == b.first && a.second < b.second);
+  };
+  for (double temperature : {0.0, 0.7, 1.5})
+    for (int64_t topK : {1, 40, 64})
+      for (double topP : {0.9, 1.0})
+        for (double minP : {0.0, 0.1}) {
+          SamplerOptions options;
+          options.temperature = temperature;
+          options.topK = topK;
+          options.topP = topP;
+          options.minP = minP;
+          options.seed = 11;
+          Sampler all(options), few(options);
+          ASSERT_TRUE(few.needsOnlyTop(64));
+          for (int turn = 0; turn < 20; ++turn) {
+            std::vector<float> logits(300);
+            std::vector<std::pair<float, int32_t>> sorted;
+            for (float &value : logits) {
+              value = std::round(4 * normal(rng)) / 4; // many are equal
+              sorted.push_back({value, static_cast<int32_t>(sorted.size())});
+            }
+            std::sort(sorted.begin(), sorted.end(), isBetter);
+            std::vector<float> best;
+            std::vector<int32_t> ids;
+            for (size_t i = 0; i < 64; ++i) {
+              best.push_back(sorted[i].first);
+              ids.push_back(sorted[i].second);
+            }
+            ASSERT_EQ(few.sampleTop(best, ids),
+                      all.sample(logits.data(), 300, {}));
+          }
+        }
+  SamplerOptions options;
+  EXPECT_FALSE(Sampler(options).needsOnlyTop(39));
+  options.repetitionPenalty = 1.1;
+  EXPECT_FALSE(Sampler(options).needsOnlyTop(64));
+  options = SamplerOptions();
+  options.topK = 0;
+  EXPECT_FALSE(Sampler(options).needsOnlyTop(64));
+  float inf = std::numeric_limits<float>::infinity();
+  Sampler sampler(SamplerOptions{});
+  std::vector<int32_t> ids = {5, 6};
+  EXPECT_EQ(sampler.sampleTop(std::vector<float>{NAN, 1}, ids), -1);
+  EXPECT_EQ(sampler.sampleTop(std::vector<float>{inf, 1}, ids), -1);
+  EXPECT_EQ(sampler.sampleTop(std::vector<float>{-inf, -inf}, ids), -1);
 }
 
 TEST(SamplerTest, BrokenLogits) {

@@ -1,11 +1,13 @@
 //===- AMXTrap.cpp - AMX instructions on CPUs without them ----------------===//
 //
 // Encodings and operation: Intel SDM volume 2, LDTILECFG, TILELOADD,
-// TILESTORED, TILEZERO, TILERELEASE, TDPBSSD/SUD/USD/UUD.
+// TILESTORED, TILEZERO, TILERELEASE, TDPBSSD/SUD/USD/UUD,
+// TDPBF16PS.
 //
 //===----------------------------------------------------------------------===//
 #include "AMXTrap.h"
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -107,6 +109,7 @@ private:
   void configure();
   void load(Tile &to);
   void multiply();
+  void multiplyBF16();
 
   const uint8_t *code;
   const greg_t *registers;
@@ -171,7 +174,41 @@ void Instruction::multiply() {
     }
 }
 
+void Instruction::multiplyBF16() {
+  Tile &c = tile(reg), &a = tile(rm), &b = tile(vvvv);
+  if (reg == rm || reg == vvvv || rm == vvvv)
+    die("operands are not distinct", code);
+  if (c.rows != a.rows || c.columnBytes != b.columnBytes ||
+      a.columnBytes != 4 * b.rows || c.columnBytes % 4 || a.columnBytes % 4)
+    die("sizes of the operands do not fit", code);
+  auto flush = [](float f) {
+    return std::fpclassify(f) == FP_SUBNORMAL ? 0 : f;
+  };
+  auto value = [&](const uint8_t *data) {
+    uint16_t half;
+    std::memcpy(&half, data, 2);
+    uint32_t bits = static_cast<uint32_t>(half) << 16;
+    float f;
+    std::memcpy(&f, &bits, 4);
+    return flush(f);
+  };
+  for (int m = 0; m < c.rows; ++m)
+    for (int n = 0; n < c.columnBytes / 4; ++n) {
+      float parts[2] = {}, sum;
+      for (int k = 0; k < a.columnBytes / 4; ++k)
+        for (int j = 0; j < 2; ++j)
+          parts[j] =
+              flush(std::fma(value(&a.data[m][4 * k + 2 * j]),
+                             value(&b.data[k][4 * n + 2 * j]), parts[j]));
+      std::memcpy(&sum, &c.data[m][4 * n], 4);
+      sum = flush(flush(sum) + flush(parts[0] + parts[1]));
+      std::memcpy(&c.data[m][4 * n], &sum, 4);
+    }
+}
+
 void Instruction::execute() {
+  if (opcode == 0x5c && mod == 3 && prefix == F3)
+    return multiplyBF16();
   if (opcode == 0x5e && mod == 3)
     return multiply();
   if (opcode == 0x4b && hasSIB && (prefix == F2 || prefix == P66))

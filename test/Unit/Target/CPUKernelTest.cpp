@@ -16,6 +16,8 @@
 
 using namespace qc;
 using namespace qc::test;
+using llvm::StringRef;
+using mlir::qc::Arithmetic;
 
 namespace {
 
@@ -63,13 +65,22 @@ class KernelTest : public testing::TestWithParam<std::string> {};
 // Tiles of 8, 4, 2 and 1 tokens.
 const std::vector<size_t> tokenCounts = {1, 3, 11, 15};
 
+/// To nearest, ties to even; `value` is finite.
+static double roundToBF16(float value) {
+  auto bits = llvm::bit_cast<uint32_t>(value);
+  bits += 0x7fff + (bits >> 16 & 1);
+  return llvm::bit_cast<float>(bits & 0xffff0000);
+}
+
 static void checkMatmul(const std::string &spelling, const Format &format,
-                        Shape shape, bool int8, const std::string &cpu,
-                        int64_t rows = 0, const std::string &tuning = "",
+                        Shape shape, Arithmetic arithmetic,
+                        const std::string &cpu, int64_t rows = 0,
+                        const std::string &tuning = "",
                         const std::vector<size_t> &counts = tokenCounts) {
   std::string error;
-  auto kernel = KernelJIT::create(spelling, shape.n, shape.k, int8, cpu, error,
-                                  rows, tuning);
+  bool int8 = arithmetic == Arithmetic::Int8;
+  auto kernel = KernelJIT::create(spelling, shape.n, shape.k, arithmetic, cpu,
+                                  error, rows, tuning);
   ASSERT_TRUE(kernel) << error;
   std::mt19937 rng(static_cast<unsigned>(shape.n * 1000 + shape.k));
   HostWeight weight = randomWeight(format, shape.n, shape.k, rng);
@@ -107,8 +118,11 @@ static void checkMatmul(const std::string &spelling, const Format &format,
         const double *w = &reference[row * k];
         double sum = 0, magnitude = 0, rounding = 0;
         for (size_t i = 0; i < k; ++i) {
-          sum += w[i] * x[t * k + i];
-          magnitude += std::abs(w[i] * x[t * k + i]);
+          double input = x[t * k + i];
+          if (arithmetic == Arithmetic::BF16 && k % 2 == 0)
+            input = roundToBF16(x[t * k + i]);
+          sum += w[i] * input;
+          magnitude += std::abs(w[i] * input);
         }
         if (tables > 0)
           rounding += tables * std::abs(weight.components[2].view().at(
@@ -145,9 +159,9 @@ TEST_P(KernelTest, MatmulMatchesDoubleReference) {
     for (Shape shape : shapes) {
       if (format->check(shape.n, shape.k))
         continue;
-      checkMatmul(spelling, *format, shape, false, GetParam());
+      checkMatmul(spelling, *format, shape, Arithmetic::F32, GetParam());
       if (hasIntegerCodes(spelling))
-        checkMatmul(spelling, *format, shape, true, GetParam());
+        checkMatmul(spelling, *format, shape, Arithmetic::Int8, GetParam());
       if (HasFatalFailure())
         return;
     }
@@ -164,9 +178,11 @@ TEST_P(KernelTest, RowBlocksWiderThanRegisters) {
     bool wide = GetParam().find("v4") != std::string::npos ||
                 hasByteShuffles(GetParam());
     int64_t rows = wide ? 64 : 16;
-    checkMatmul(spelling, *format, {50, 172}, false, GetParam(), rows);
+    checkMatmul(spelling, *format, {50, 172}, Arithmetic::F32, GetParam(),
+                rows);
     if (hasIntegerCodes(spelling))
-      checkMatmul(spelling, *format, {50, 172}, true, GetParam(), rows);
+      checkMatmul(spelling, *format, {50, 172}, Arithmetic::Int8, GetParam(),
+                  rows);
     if (HasFatalFailure())
       return;
   }
@@ -188,8 +204,9 @@ TEST_P(KernelTest, Tunings) {
       SCOPED_TRACE(tuning);
       for (bool int8 : {false, true})
         if (!int8 || hasIntegerCodes(spelling))
-          checkMatmul(spelling, *format, {50, 172}, int8, GetParam(), 0, tuning,
-                      {1, 7, 27}); // tiles of 16, too
+          checkMatmul(spelling, *format, {50, 172},
+                      int8 ? Arithmetic::Int8 : Arithmetic::F32, GetParam(), 0,
+                      tuning, {1, 7, 27}); // tiles of 16, too
       if (HasFatalFailure())
         return;
     }
@@ -204,8 +221,8 @@ TEST_P(KernelTest, DecodeIsExactOnEveryCodePoint) {
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     HostWeight weight = format->exhaustiveWeight(/*quick=*/false);
-    auto kernel = KernelJIT::create(spelling, weight.n, weight.k, false,
-                                    GetParam(), error);
+    auto kernel = KernelJIT::create(spelling, weight.n, weight.k,
+                                    Arithmetic::F32, GetParam(), error);
     ASSERT_TRUE(kernel) << error;
     std::vector<uint8_t> blob = packed(*format, weight, kernel->rows);
     auto k = static_cast<size_t>(weight.k);
@@ -258,6 +275,40 @@ INSTANTIATE_TEST_SUITE_P(CPUs, KernelTest, testing::ValuesIn(runnableCPUs()),
                            return name;
                          });
 
+/// Pairs of inputs by vdpbf16ps; rows of odd length by f32.
+TEST(BF16KernelTest, MatmulMatchesDoubleReference) {
+  auto cpu = mlir::qc::cpu::CPU::get("znver4");
+  ASSERT_TRUE(static_cast<bool>(cpu));
+  if (!mlir::qc::cpu::runsHere(*cpu))
+    GTEST_SKIP() << "skipped: this CPU does not run znver4 (AVX-512 BF16)";
+  std::string error;
+  auto format = parseFormat("float<bf16>", error);
+  ASSERT_TRUE(format) << error;
+  for (int64_t rows : {0, 64})
+    for (Shape shape : {Shape{1, 64}, Shape{17, 33}, Shape{5, 2},
+                        Shape{50, 172}, Shape{70, 1202}}) {
+      checkMatmul("float<bf16>", *format, shape, Arithmetic::BF16, "znver4",
+                  rows);
+      checkMatmul("float<bf16>", *format, shape, Arithmetic::BF16, "znver4",
+                  rows, "token-tile=16", {1, 7, 27});
+      if (HasFatalFailure())
+        return;
+    }
+}
+
+TEST(BF16KernelTest, CodeHasDotProductsWhereTheCPUHas) {
+  for (const char *cpu : {"znver4", "cooperlake", "sapphirerapids",
+                          "icelake-server", "x86-64-v3"}) {
+    std::string error;
+    std::string assembly = KernelJIT::compileOnly("float<bf16>", 50, 172,
+                                                  Arithmetic::BF16, cpu, error);
+    ASSERT_FALSE(assembly.empty()) << cpu << ": " << error;
+    bool expected =
+        StringRef(cpu) != "icelake-server" && StringRef(cpu) != "x86-64-v3";
+    EXPECT_EQ(assembly.find("vdpbf16ps") != std::string::npos, expected) << cpu;
+  }
+}
+
 /// Tiles of 16 tokens in tile registers. No expected value depends on them: the
 /// reference and its bounds are those of the other CPUs.
 class AMXKernelTest : public testing::TestWithParam<std::string> {
@@ -268,18 +319,21 @@ protected:
   }
   /// Instructions ran, as far as that can be seen.
   void TearDown() override {
+    if (IsSkipped())
+      return;
     bool machineCode = GetParam().find("emulation") == std::string::npos;
     EXPECT_EQ(numTrappedAMX() > before, machineCode && trapsAMX());
   }
   void check(const std::string &spelling, Shape shape,
              const std::vector<size_t> &counts, int64_t rows = 0,
-             const std::string &tuning = "") {
+             const std::string &tuning = "",
+             Arithmetic arithmetic = Arithmetic::Int8) {
     std::string error;
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     if (!format->check(shape.n, shape.k))
-      checkMatmul(spelling, *format, shape, true, GetParam(), rows, tuning,
-                  counts);
+      checkMatmul(spelling, *format, shape, arithmetic, GetParam(), rows,
+                  tuning, counts);
   }
   int64_t before = 0;
 };
@@ -328,6 +382,22 @@ TEST_P(AMXKernelTest, Tunings) {
           0, tuning);
 }
 
+/// Pairs of inputs; what is left of 16 tokens by vdpbf16ps.
+TEST_P(AMXKernelTest, BF16) {
+  auto cpu = mlir::qc::cpu::CPU::get("cooperlake");
+  ASSERT_TRUE(static_cast<bool>(cpu));
+  if (!mlir::qc::cpu::runsHere(*cpu))
+    GTEST_SKIP() << "skipped: this CPU does not run cooperlake (AVX-512 BF16)";
+  std::vector<size_t> counts = {1, 15, 16, 17, 32, 47, 128, 143};
+  for (int64_t rows : {16, 64})
+    for (Shape shape : {Shape{1, 2}, Shape{17, 34}, Shape{50, 172},
+                        Shape{40, 1088}, Shape{33, 1250}}) {
+      check("float<bf16>", shape, counts, rows, "", Arithmetic::BF16);
+      if (HasFatalFailure())
+        return;
+    }
+}
+
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AMXKernelTest);
 INSTANTIATE_TEST_SUITE_P(CPUs, AMXKernelTest, testing::ValuesIn(runnableAMX()),
                          [](const auto &info) {
@@ -341,9 +411,9 @@ TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
   for (const std::string &cpu : allCPUs())
     for (bool int8 : {false, true}) {
       std::string error;
-      std::string assembly =
-          KernelJIT::compileOnly("grouped<bits = 4, group = 64, scale = f16>",
-                                 50, 172, int8, cpu, error);
+      std::string assembly = KernelJIT::compileOnly(
+          "grouped<bits = 4, group = 64, scale = f16>", 50, 172,
+          int8 ? Arithmetic::Int8 : Arithmetic::F32, cpu, error);
       ASSERT_FALSE(assembly.empty()) << cpu << ": " << error;
       bool vnni = assembly.find("vpdpbusd") != std::string::npos;
       bool expected =

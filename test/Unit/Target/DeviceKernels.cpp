@@ -35,6 +35,7 @@ public:
 
   std::vector<float> run(int step, std::vector<int32_t> ids,
                          std::string &error);
+  ::qc::rt::Device &get() { return *device; }
 
 private:
   int64_t n = 0;
@@ -294,6 +295,96 @@ void ::qc::test::checkDecode(const DeviceTarget &target,
     }
   }
   EXPECT_EQ(different, 0);
+}
+
+static void checkTop(const DeviceTarget &target, std::vector<float> logits,
+                     const std::vector<float> &factors) {
+  auto n = static_cast<int64_t>(logits.size());
+  std::string error;
+  auto plain = ::qc::parseFormat("float<f32>", error);
+  // Row `id` of the embedding times the only column: factors[id] * logits.
+  HostWeight rows = floatWeight(n, 1, factors),
+             column = floatWeight(n, 1, logits);
+  auto model = TestModel::create(target, {"float<f32>", *plain, rows},
+                                 {"float<f32>", *plain, column}, error);
+  ASSERT_TRUE(model) << error;
+  auto expected = [&](int32_t id) {
+    std::vector<int32_t> order(logits.size());
+    for (size_t i = 0; i < order.size(); ++i)
+      order[i] = static_cast<int32_t>(i);
+    auto value = [&](int32_t i) {
+      float product =
+          factors[static_cast<size_t>(id)] * logits[static_cast<size_t>(i)];
+      return std::isnan(product) ? std::pair(1, 0.0f) : std::pair(0, product);
+    };
+    llvm::stable_sort(
+        order, [&](int32_t a, int32_t b) { return value(a) > value(b); });
+    return order;
+  };
+  auto last = static_cast<int32_t>(n - 1);
+  for (int32_t id : {0, 1, last}) {
+    QCDeviceTop top;
+    ::qc::rt::DeviceError reason;
+    ASSERT_TRUE(model->get().runTop(id, 0, top, reason)) << reason.message;
+    std::vector<int32_t> order = expected(id);
+    for (size_t i = 0; i < QC_TOP_CANDIDATES; ++i) {
+      ASSERT_EQ(top.ids[i], order[i]) << "candidate " << i << " of " << n;
+      float value = factors[static_cast<size_t>(id)] *
+                    logits[static_cast<size_t>(order[i])];
+      if (std::isnan(value))
+        EXPECT_TRUE(std::isnan(top.logits[i]));
+      else
+        EXPECT_EQ(top.logits[i], value);
+    }
+    // Several steps at once, each from the token of the one before.
+    for (size_t steps : {1u, 3u, 4u}) {
+      std::vector<int32_t> tokens(steps);
+      ASSERT_TRUE(model->get().runGreedy(id, static_cast<int64_t>(steps),
+                                         tokens, reason))
+          << reason.message;
+      int32_t before = id;
+      for (int32_t token : tokens) {
+        int32_t best = expected(before)[0];
+        float value = factors[static_cast<size_t>(before)] *
+                      logits[static_cast<size_t>(best)];
+        ASSERT_EQ(token, std::isfinite(value) ? best : -1) << n;
+        if (token < 0)
+          break;
+        before = token;
+      }
+    }
+  }
+}
+
+void ::qc::test::checkTop(const DeviceTarget &target) {
+  std::mt19937 rng(7);
+  std::normal_distribution<float> normal(0, 2);
+  // One workgroup; two; a tree of two and of three sorts.
+  for (size_t n : {65u, 512u, 1024u, 1025u, 20000u, 70001u}) {
+    std::vector<float> logits(n), factors(n, 1.0f);
+    for (float &value : logits)
+      value = std::round(8 * normal(rng)) / 8; // many are equal
+    logits[n / 2] = -0.0f;
+    // The other end of the order every third time.
+    for (size_t i = 1; i < n; i += 3)
+      factors[i] = -1;
+    ::checkTop(target, logits, factors);
+    if (testing::Test::HasFatalFailure())
+      return;
+  }
+  for (float special : {INFINITY, -INFINITY, NAN}) {
+    std::vector<float> logits(1500, -INFINITY), factors(1500, 1.0f);
+    for (size_t i : {3u, 700u, 1499u})
+      logits[i] = static_cast<float>(i);
+    logits[1200] = special;
+    ::checkTop(target, logits, factors);
+    if (testing::Test::HasFatalFailure())
+      return;
+  }
+  std::vector<float> zeros(300, 0.0f);
+  for (size_t i = 0; i < 300; i += 2)
+    zeros[i] = -0.0f;
+  ::checkTop(target, zeros, std::vector<float>(300, 1.0f));
 }
 
 std::string(::qc::test::formatTestName)(

@@ -50,6 +50,11 @@ void checkProduct(const DeviceTarget &target, const std::string &spelling,
 /// entry: rows are looked up and multiplied with the identity, which is exact.
 void checkDecode(const DeviceTarget &target, const std::string &spelling);
 
+/// The candidates for the next token, and tokens chosen on the device, for
+/// vocabularies of one sort and of trees of them: ties, zeros of both signs,
+/// infinities, NaN.
+void checkTop(const DeviceTarget &target);
+
 /// The name of a parameterized test of a format.
 std::string formatTestName(const testing::TestParamInfo<const char *> &info);
 

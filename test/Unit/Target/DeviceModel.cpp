@@ -30,11 +30,12 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
                        static_cast<uint32_t>(integer(k, "buffers")),
                        0});
   }
-  std::map<std::string, uint32_t> spaces = {{"weights", 0}, {"arena", 1},
-                                            {"kv", 2},      {"tables", 3},
-                                            {"state", 4},   {"logits", 5}};
+  std::map<std::string, uint32_t> spaces = {
+      {"weights", 0}, {"arena", 1},  {"kv", 2}, {"tables", 3},
+      {"state", 4},   {"logits", 5}, {"top", 6}};
   auto steps = device.getAs<DictionaryAttr>("steps");
-  const char *stepNames[] = {"decode", "prefill", "score", "decode_greedy"};
+  const char *stepNames[] = {"decode", "prefill", "score", "decode_greedy",
+                             "decode_top"};
   for (int step = 0; step < QC_NUM_STEPS; ++step) {
     auto list = steps.getAs<ArrayAttr>(stepNames[step]);
     if (!list)

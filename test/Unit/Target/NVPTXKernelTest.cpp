@@ -88,18 +88,20 @@ static DeviceTarget makeTarget() {
 
 static const DeviceTarget target = makeTarget();
 
+static void loadTestDriver() {
+  // dlopen("libcuda.so.1") finds what has that name and is loaded.
+  ASSERT_TRUE(dlopen(QC_BINARY_DIR "/unittests/fake-cuda/libcuda.so.1",
+                     RTLD_NOW | RTLD_LOCAL))
+      << dlerror();
+  std::string why;
+  ASSERT_TRUE(hasDevice(target, why)) << why;
+}
+
 namespace {
 
 class NVPTXKernelTest : public testing::TestWithParam<const char *> {
 protected:
-  static void SetUpTestSuite() {
-    // dlopen("libcuda.so.1") finds what has that name and is loaded.
-    ASSERT_TRUE(dlopen(QC_BINARY_DIR "/unittests/fake-cuda/libcuda.so.1",
-                       RTLD_NOW | RTLD_LOCAL))
-        << dlerror();
-    std::string why;
-    ASSERT_TRUE(hasDevice(target, why)) << why;
-  }
+  static void SetUpTestSuite() { loadTestDriver(); }
 
   void checkShapes(Arithmetic arithmetic) {
     std::string error;
@@ -150,6 +152,12 @@ TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
   checkProduct(assembling, GetParam(), *format, shape, Arithmetic::F32);
   if (hasIntegerCodes(GetParam()))
     checkProduct(assembling, GetParam(), *format, shape, Arithmetic::Int8);
+}
+
+TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {
+  loadTestDriver();
+  if (!testing::Test::HasFatalFailure())
+    checkTop(target);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, NVPTXKernelTest, testing::ValuesIn(formats),

@@ -86,5 +86,12 @@ TEST_P(VulkanKernelTest, DecodeIsExactOnEveryCodePoint) {
   checkDecode(target, GetParam());
 }
 
+TEST(VulkanSamplingTest, ChoosesAsASortDoes) {
+  std::string why;
+  if (!hasDevice(target, why))
+    GTEST_SKIP() << "no Vulkan device: " << why;
+  checkTop(target);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, VulkanKernelTest, testing::ValuesIn(formats),
                          formatTestName);

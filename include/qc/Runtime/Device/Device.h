@@ -52,6 +52,15 @@ public:
   /// After an error the device is of no use any more.
   virtual bool run(int step, std::span<const int32_t> ids, int64_t position,
                    float *out, DeviceError &error) = 0;
+  /// Of the step of one token: the candidates for the next one. The model has
+  /// QC_STEP_DECODE_TOP.
+  virtual bool runTop(int32_t id, int64_t position, QCDeviceTop &top,
+                      DeviceError &error) = 0;
+  /// `tokens.size()` steps, QC_RECENT_TOKENS at most, each over the most likely
+  /// token after the one before; the first over `id`. The model has
+  /// QC_STEP_DECODE_GREEDY.
+  virtual bool runGreedy(int32_t id, int64_t position,
+                         std::span<int32_t> tokens, DeviceError &error) = 0;
   virtual const DeviceInfo &info() const = 0;
   /// Decodes the packed weight `blob` by the kernel of `test`: out [n][k].
   virtual bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,

@@ -42,6 +42,18 @@ public:
   int32_t sample(const float *logits, int64_t size,
                  std::span<const int32_t> history);
 
+  /// Whether sampleTop() with `n` candidates is what sample() is.
+  bool needsOnlyTop(int64_t n) const {
+    return options.repetitionPenalty == 1.0 &&
+           (options.temperature == 0 ||
+            (options.topK >= 1 && options.topK <= n));
+  }
+  bool isGreedy() const { return options.temperature == 0; }
+  /// As sample(), from the candidates with the largest logits out of more,
+  /// largest first, of equal ones the lower id first. With needsOnlyTop().
+  int32_t sampleTop(std::span<const float> logits,
+                    std::span<const int32_t> ids);
+
   struct Candidate {
     int32_t id;
     double value; ///< logit, later probability
@@ -52,6 +64,9 @@ public:
                                           std::span<const int32_t> history);
 
 private:
+  /// Both on `candidates`.
+  std::span<const Candidate> filter();
+  int32_t draw(std::span<const Candidate> choices);
   double uniform(); ///< in [0, 1)
   void penalize(std::span<const int32_t> history);
   SamplerOptions options;

@@ -74,6 +74,21 @@ public:
   /// last case the chunks before stay in the sequence.
   const float *append(std::span<const int32_t> ids, std::string &error);
 
+  /// Whether appendTop() and appendGreedy() are there: on devices that choose
+  /// among the logits themselves.
+  bool choosesOnDevice() const {
+    return gpu && m.device->steps[QC_STEP_DECODE_TOP].num_dispatches > 0 &&
+           m.device->steps[QC_STEP_DECODE_GREEDY].num_dispatches > 0;
+  }
+  /// Appends one token; the candidates for the next one. False as append().
+  bool appendTop(int32_t id, QCDeviceTop &top, std::string &error);
+  /// Appends `id`, the most likely token after it and so on, tokens.size() in
+  /// all, as far as the context has room and the device goes in one turn.
+  /// `tokens`: what comes after each, so the last of them is not appended; -1
+  /// where logits are not numbers. How many; 0 is failure, as append().
+  size_t appendGreedy(int32_t id, std::span<int32_t> tokens,
+                      std::string &error);
+
   /// Appends `ids` and calls sink(index of the first row, logits, rows) for
   /// the logits [rows, vocab_size] of every token, a chunk at a time. False if
   /// the sink returns false, or as append().
@@ -106,6 +121,7 @@ private:
       : m(model), weights(weights), limit(capacity) {}
   bool check(std::span<const int32_t> ids, std::string &error) const;
   bool stopped(std::string &error) const;
+  bool failed(const DeviceError &reason, std::string &error);
   /// Runs QC_STEP_`kind`. False and `error` only on a device.
   bool step(int kind, std::span<const int32_t> ids, float *out,
             std::string &error);

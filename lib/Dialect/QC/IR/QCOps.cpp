@@ -80,6 +80,11 @@ LogicalResult MatmulOp::verify() {
       return emitOpError()
              << "int8 arithmetic needs formats with integer codes, weight " << i
              << " is " << type;
+    auto floats = llvm::dyn_cast<FloatFormatAttr>(Attribute(type.getFormat()));
+    if (getArithmetic() == Arithmetic::BF16 &&
+        (!floats || !floats.getType().isBF16()))
+      return emitOpError() << "bf16 arithmetic needs weights in bf16, weight "
+                           << i << " is " << type;
   }
   if (!getBiases().empty() && getBiases().size() != count)
     return emitOpError() << "has " << getBiases().size() << " biases for "

@@ -236,9 +236,10 @@ struct FuseDequantMatmulPass
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (activations != "f32" && activations != "int8") {
+    if (activations != "f32" && activations != "int8" &&
+        activations != "bf16") {
       emitError(module.getLoc()) << "unknown activations '" << activations
-                                 << "', expected f32 or int8";
+                                 << "', expected f32, bf16 or int8";
       return signalPassFailure();
     }
     fuseReaders();
@@ -252,6 +253,8 @@ struct FuseDequantMatmulPass
       });
     if (activations == "int8")
       selectInt8();
+    if (activations == "bf16")
+      selectBF16();
     eraseDead();
     isDense = false;
     reportDense();
@@ -298,6 +301,25 @@ private:
       if (affine && !op.getArithmeticAttr())
         op.setArithmeticAttr(int8);
     });
+  }
+
+  void selectBF16() {
+    auto bf16 = ArithmeticAttr::get(&getContext(), Arithmetic::BF16);
+    bool any = false;
+    getOperation().walk([&](MatmulOp op) {
+      bool stored = llvm::all_of(op.getWeights(), [](Value weight) {
+        auto floats = dyn_cast<FloatFormatAttr>(Attribute(formatOf(weight)));
+        return floats && floats.getType().isBF16();
+      });
+      if (stored && !op.getArithmeticAttr())
+        op.setArithmeticAttr(bf16);
+      any |= stored;
+    });
+    if (any)
+      return;
+    emitError(getOperation().getLoc())
+        << "activations in bf16 need weights stored in bf16, there are none";
+    signalPassFailure();
   }
 
   void eraseDead() {

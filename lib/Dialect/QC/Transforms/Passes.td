@@ -40,7 +40,7 @@ def FuseDequantMatmulPass : Pass<"qc-fuse-dequant-matmul", "::mlir::ModuleOp"> {
     Option<"epilogues", "epilogues", "bool", "true",
            "Fuse gated activations and residual additions into matmuls">,
     Option<"activations", "activations", "std::string", "\"f32\"",
-           "Arithmetic of matmuls that have none yet: f32, or int8 where all weights have integer codes">,
+           "Arithmetic of matmuls that have none yet: f32, int8 where all weights have integer codes, or bf16 where they are stored in bf16">,
     Option<"strict", "strict", "bool", "false",
            "Make a matrix that stays dense an error instead of a warning">,
   ];

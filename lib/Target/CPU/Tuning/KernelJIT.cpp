@@ -91,14 +91,16 @@ struct Compiled {
 } // namespace
 
 static std::optional<Compiled> lower(const std::string &format, int64_t n,
-                                     int64_t k, bool int8,
+                                     int64_t k, Arithmetic arithmetic,
                                      const std::string &cpuName,
                                      std::string &error, int64_t rows = 0,
                                      const std::string &tuning = "") {
   // Kernels of this CPU with AMX rewritten; code for one without.
   StringRef kernelCPU = cpuName;
   bool emulate = kernelCPU.consume_back("+emulation");
-  llvm::Expected<CPU> target = CPU::get(emulate ? "x86-64-v4-vbmi" : kernelCPU);
+  StringRef without =
+      arithmetic == Arithmetic::BF16 ? "cooperlake" : "x86-64-v4-vbmi";
+  llvm::Expected<CPU> target = CPU::get(emulate ? without : kernelCPU);
   if (!target) {
     error = llvm::toString(target.takeError());
     return std::nullopt;
@@ -135,7 +137,7 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
            %y = qc.matmul %x, [%w] arithmetic(<{4}>) : (tensor<?x{2}xf32>, {0}) -> tensor<?x{3}xf32>
            return %y : tensor<?x{3}xf32>
          })",
-      type, bytes, k, n, int8 ? "int8" : "f32");
+      type, bytes, k, n, stringifyArithmetic(arithmetic));
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
   if (!module)
     return std::nullopt;
@@ -171,10 +173,11 @@ static std::optional<Compiled> lower(const std::string &format, int64_t n,
 }
 
 std::string KernelJIT::compileOnly(const std::string &format, int64_t n,
-                                   int64_t k, bool int8,
+                                   int64_t k, Arithmetic arithmetic,
                                    const std::string &cpuName,
                                    std::string &error) {
-  std::optional<Compiled> compiled = lower(format, n, k, int8, cpuName, error);
+  std::optional<Compiled> compiled =
+      lower(format, n, k, arithmetic, cpuName, error);
   if (!compiled)
     return "";
   auto machine = compiled->target.createTargetMachine();
@@ -186,13 +189,12 @@ std::string KernelJIT::compileOnly(const std::string &format, int64_t n,
   return std::string(bytes.data(), bytes.size());
 }
 
-std::unique_ptr<KernelJIT> KernelJIT::create(const std::string &format,
-                                             int64_t n, int64_t k, bool int8,
-                                             const std::string &cpuName,
-                                             std::string &error, int64_t rows,
-                                             const std::string &tuning) {
+std::unique_ptr<KernelJIT>
+KernelJIT::create(const std::string &format, int64_t n, int64_t k,
+                  Arithmetic arithmetic, const std::string &cpuName,
+                  std::string &error, int64_t rows, const std::string &tuning) {
   std::optional<Compiled> compiled =
-      lower(format, n, k, int8, cpuName, error, rows, tuning);
+      lower(format, n, k, arithmetic, cpuName, error, rows, tuning);
   if (!compiled)
     return nullptr;
   auto fail = [&](llvm::Error e) {

@@ -65,7 +65,8 @@ public:
       : request(request), listener(listener),
         end(Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                std::chrono::duration<double>(request.seconds))),
-        name(request.format + (request.int8 ? "/int8" : "/f32")) {}
+        name(request.format + "/" +
+             stringifyArithmetic(request.arithmetic).str()) {}
 
   llvm::Expected<TuneResult> run();
 
@@ -166,8 +167,9 @@ llvm::Expected<KernelJIT *> Measurement::compile(const KernelTuning &tuning) {
     listener.progress(name + ": compiling " +
                       (text.empty() ? "the default" : text));
     std::string error;
-    kernel = KernelJIT::create(request.format, shape.n, shape.k, request.int8,
-                               request.mcpu, error, request.rows, text);
+    kernel =
+        KernelJIT::create(request.format, shape.n, shape.k, request.arithmetic,
+                          request.mcpu, error, request.rows, text);
     if (!kernel)
       return llvm::createStringError("--tune: " + error);
   }

@@ -3,7 +3,7 @@
 // RUN: not qc-opt %s --split-input-file --qc-fuse-dequant-matmul=strict 2>&1 | FileCheck %s --check-prefix=STRICT
 // RUN: not qc-opt %s --split-input-file --qc-fuse-dequant-matmul=activations=f16 2>&1 | FileCheck %s --check-prefix=OPTION
 
-// OPTION: error: unknown activations 'f16', expected f32 or int8
+// OPTION: error: unknown activations 'f16', expected f32, bf16 or int8
 // STRICT: error: @w stays a dense 2x2 matrix: 'func.return' is not a linear layer
 // STRICT: error: argument 0 of @asActivations stays a dense 2x2 matrix
 // STRICT: error: 'lm.linear' is not fused

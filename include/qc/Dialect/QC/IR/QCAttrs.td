@@ -47,7 +47,8 @@ def QC_GateKindAttr : EnumAttr<QC_Dialect, QC_GateKind, "activation"> {
 }
 
 def QC_Arithmetic : I32EnumAttr<"Arithmetic", "arithmetic of a matmul", [
-    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"Int8", 1, "int8">]> {
+    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"Int8", 1, "int8">,
+    I32EnumAttrCase<"BF16", 2, "bf16">]> {
   let cppNamespace = "::mlir::qc";
   let genSpecializedAttr = 0;
 }
@@ -57,6 +58,8 @@ def QC_ArithmeticAttr : EnumAttr<QC_Dialect, QC_Arithmetic, "arithmetic"> {
     `f32`: weights are decoded to f32, products accumulate in f32. `int8`: the
     activations of each K block are quantized to int8 (scale absmax / 127) and
     multiplied with the integer codes exactly, in i32; affine formats only.
+    `bf16`: activations are rounded to bf16 and multiplied with weights stored in
+    bf16, two products a step, accumulated in f32.
   }];
   let assemblyFormat = "`<` $value `>`";
 }

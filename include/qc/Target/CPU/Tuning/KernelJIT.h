@@ -3,6 +3,7 @@
 #define QC_TARGET_CPU_TUNING_KERNELJIT_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "qc/Dialect/QC/IR/QCDialect.h"
 #include "qc/Target/CPU/TargetMachine.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 
@@ -28,7 +29,7 @@ public:
   /// block; 0 is what suits the CPU. `tuning` as qc-lower-to-cpu-kernels has
   /// it.
   static std::unique_ptr<KernelJIT> create(const std::string &format, int64_t n,
-                                           int64_t k, bool int8,
+                                           int64_t k, Arithmetic arithmetic,
                                            const std::string &cpu,
                                            std::string &error, int64_t rows = 0,
                                            const std::string &tuning = "");
@@ -46,8 +47,8 @@ public:
 
   /// Compiles to assembly, for CPUs that the host is not.
   static std::string compileOnly(const std::string &format, int64_t n,
-                                 int64_t k, bool int8, const std::string &cpu,
-                                 std::string &error);
+                                 int64_t k, Arithmetic arithmetic,
+                                 const std::string &cpu, std::string &error);
 
 private:
   std::unique_ptr<llvm::orc::LLJIT> jit;

@@ -3,6 +3,7 @@
 #define QC_TARGET_CPU_TUNING_MEASURE_H
 
 #include "mlir/Support/LLVM.h"
+#include "qc/Dialect/QC/IR/QCDialect.h"
 #include "qc/Format/Format.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -19,7 +20,7 @@ struct Shape {
 
 struct TuneRequest {
   std::string format, mcpu;
-  bool int8 = false;
+  Arithmetic arithmetic = Arithmetic::F32;
   int64_t rows = 0; ///< of a row block
   Shape main;       ///< of the weights that hold most bytes
   Shape widest;     ///< of those with most inputs: they decide about strips
