@@ -8,6 +8,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 #include "qc/Dialect/LM/Transforms/Passes.h"
 #include "qc/Dialect/QC/Transforms/Passes.h"
 #include "qc/Frontend/Import.h"
@@ -74,12 +75,20 @@ public:
 
 private:
   llvm::Error load();
+  /// Decides which layers run where.
+  llvm::Error place();
   llvm::Error runPhase(StringRef phase, function_ref<void(PassManager &)> fill);
   llvm::Error quantize();
   llvm::Error emitText(function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error dump(StringRef name,
                    function_ref<void(llvm::raw_ostream &)> print);
   llvm::Error lower(const cpu::CPU &cpu);
+  /// The GPU's half of a mixed placement, whole; the CPU's half stays.
+  llvm::Error lowerHalfForGPU();
+  llvm::Error lowerForGPU() {
+    return options.target == "spirv" ? lowerForSPIRV() : lowerForNVPTX();
+  }
+  void addPackPasses(PassManager &pm, bool forGPU);
   llvm::Error lowerForSPIRV();
   llvm::Error lowerForNVPTX();
   llvm::Error addCubins(const llvm::Module &kernels);
@@ -98,6 +107,9 @@ private:
   SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
+  bool onCPU = true, onGPU = false; ///< Both: the first layers on the CPU.
+  /// Of a mixed placement: the GPU's half, packed and lowered.
+  OwningOpRef<ModuleOp> packedHalf, loweredHalf;
   std::string recipe;
   std::string tuning; ///< of the kernels, see chooseTuning()
   unsigned dumped = 0;
@@ -197,6 +209,15 @@ static bool hasQuantizedWeights(ModuleOp module) {
   return false;
 }
 
+/// Leaves one half of the model (lm-place-layers).
+static void addPlacePasses(PassManager &pm, StringRef side, int64_t gpuLayers) {
+  lm::PlaceLayersPassOptions half;
+  half.gpuLayers = gpuLayers;
+  half.side = side.str();
+  pm.addPass(lm::createPlaceLayersPass(half));
+  pm.addPass(createSymbolDCEPass());
+}
+
 llvm::Error Compiler::run() {
   llvm::Expected<std::vector<cpu::CPU>> resolved = cpu::CPU::list(options.mcpu);
   if (!resolved)
@@ -212,15 +233,14 @@ llvm::Error Compiler::run() {
       return llvm::createStringError(
           "--emit=cubin writes one file: expected one --gpu-arch");
   }
-  // The host's part of a GPU's model is the runtime, for any CPU.
-  bool onGPU = options.target != "cpu";
-  if (onGPU) {
-    cpus.resize(1);
-    cpus.front().name = "any";
-    cpus.front().required.clear();
-  }
+  if (llvm::Error error = load())
+    return error;
+  if (llvm::Error error = place())
+    return error;
   ArrayRef<StringRef> phases = cpuPhases;
-  if (onGPU)
+  if (onGPU && onCPU) // Each half has its own later on.
+    phases = phases.take_front(3);
+  else if (onGPU)
     phases = options.target == "spirv" ? ArrayRef<StringRef>(spirvPhases)
                                        : ArrayRef<StringRef>(nvptxPhases);
   if (!options.compileTo.empty() &&
@@ -233,8 +253,6 @@ llvm::Error Compiler::run() {
     return llvm::createStringError("IR of kernels is for one CPU: expected "
                                    "another --mcpu than " +
                                    options.mcpu);
-  if (llvm::Error error = load())
-    return error;
   if (options.output != "-") {
     SmallString<128> near(options.output);
     fs::make_absolute(near);
@@ -302,32 +320,29 @@ llvm::Error Compiler::run() {
     return error;
   if (done)
     return llvm::Error::success();
-  std::string blob = work->file("weights.bin");
+  if (onCPU && onGPU)
+    if (llvm::Error error = lowerHalfForGPU(); error || done)
+      return error;
   if (llvm::Error error = runPhase("pack", [&](PassManager &pm) {
-        PackWeightsPassOptions pack;
-        // Of the widest vectors: narrower ones take a block in pieces.
-        pack.rows = onGPU ? mlir::qc::gpu::packedRows : 0;
-        for (const cpu::CPU &cpu : cpus)
-          pack.rows =
-              std::max<int64_t>(pack.rows, onGPU ? 0 : cpu.vectors.lanes);
-        if (onGPU)
-          pack.alignment = QC_DEVICE_ALIGNMENT;
-        pack.output = blob;
-        pack.threads = options.threads;
-        pm.addPass(createPackWeightsPass(pack));
+        if (onCPU && onGPU)
+          addPlacePasses(pm, "cpu", options.gpuLayers);
+        addPackPasses(pm, /*forGPU=*/!onCPU);
       }))
     return error;
   if (done)
     return llvm::Error::success();
-  if (!onGPU) {
+  if (onCPU) {
     llvm::Expected<std::string> chosen = chooseTuning(*module, options);
     if (!chosen)
       return chosen.takeError();
     tuning = std::move(*chosen);
   }
+  SmallVector<ModuleOp> halves = {*module};
+  if (packedHalf)
+    halves.push_back(*packedHalf);
   llvm::Expected<std::string> metadata =
-      buildMetadata(*module, recipe,
-                    onGPU             ? options.target
+      buildMetadata(halves, recipe,
+                    !onCPU            ? options.target
                     : cpus.size() > 1 ? options.mcpu
                                       : cpus.front().name);
   if (!metadata)
@@ -337,9 +352,7 @@ llvm::Error Compiler::run() {
   OwningOpRef<ModuleOp> packed = module->clone();
   for (const cpu::CPU &cpu : cpus) {
     module = packed->clone();
-    if (llvm::Error error = options.target == "spirv"   ? lowerForSPIRV()
-                            : options.target == "nvptx" ? lowerForNVPTX()
-                                                        : lower(cpu))
+    if (llvm::Error error = onCPU ? lower(cpu) : lowerForGPU())
       return error;
     if (done)
       return llvm::Error::success();
@@ -354,6 +367,60 @@ llvm::Error Compiler::run() {
   if (!merged)
     return merged.takeError();
   return emitMachineCode(**merged, *metadata);
+}
+
+llvm::Error Compiler::place() {
+  auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");
+  auto layers =
+      config ? config.getAs<IntegerAttr>("num_layers") : IntegerAttr();
+  int64_t most = layers ? layers.getInt() : 0;
+  onGPU = options.target != "cpu" && options.gpuLayers != 0;
+  onCPU = !onGPU || (options.gpuLayers > 0 && options.gpuLayers < most);
+  if (onCPU && onGPU && cpus.size() > 1)
+    return llvm::createStringError("--target=cpu," + options.target +
+                                   " is for one CPU: expected another --mcpu "
+                                   "than " +
+                                   options.mcpu);
+  // The host's part of a GPU's model is the runtime, for any CPU.
+  if (!onCPU) {
+    cpus.resize(1);
+    cpus.front().name = "any";
+    cpus.front().required.clear();
+  }
+  return llvm::Error::success();
+}
+
+void Compiler::addPackPasses(PassManager &pm, bool forGPU) {
+  PackWeightsPassOptions pack;
+  if (forGPU) {
+    pack.rows = mlir::qc::gpu::packedRows;
+    pack.alignment = QC_DEVICE_ALIGNMENT;
+  } else {
+    // Of the widest vectors: narrower ones take a block in pieces.
+    pack.rows = 0;
+    for (const cpu::CPU &cpu : cpus)
+      pack.rows = std::max<int64_t>(pack.rows, cpu.vectors.lanes);
+    if (onGPU)
+      pack.append = work->file("gpu-weights.bin");
+  }
+  pack.output = work->file(forGPU && onCPU ? "gpu-weights.bin" : "weights.bin");
+  pack.threads = options.threads;
+  pm.addPass(createPackWeightsPass(pack));
+}
+
+llvm::Error Compiler::lowerHalfForGPU() {
+  OwningOpRef<ModuleOp> whole = module->clone();
+  if (llvm::Error error = runPhase("gpu-pack", [&](PassManager &pm) {
+        addPlacePasses(pm, "gpu", options.gpuLayers);
+        addPackPasses(pm, /*forGPU=*/true);
+      }))
+    return error;
+  packedHalf = module->clone();
+  if (llvm::Error error = lowerForGPU(); error || done)
+    return error;
+  loweredHalf = std::move(module);
+  module = std::move(whole);
+  return llvm::Error::success();
 }
 
 /// Runs the phases that depend on the CPU.
@@ -553,7 +620,8 @@ llvm::Error Compiler::addCubins(const llvm::Module &kernels) {
 llvm::Expected<std::unique_ptr<llvm::Module>>
 Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
   auto addDevice = [&](llvm::Module &target) -> llvm::Constant * {
-    auto device = (*module)->getAttrOfType<DictionaryAttr>("qc.device");
+    ModuleOp half = loweredHalf ? *loweredHalf : *module;
+    auto device = half->getAttrOfType<DictionaryAttr>("qc.device");
     if (!device)
       return nullptr;
     auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");

@@ -45,42 +45,52 @@ struct Totals {
 };
 } // namespace
 
-llvm::Expected<std::string>
-mlir::qc::buildMetadata(ModuleOp module, StringRef recipe, StringRef cpu) {
+llvm::Expected<std::string> mlir::qc::buildMetadata(ArrayRef<ModuleOp> modules,
+                                                    StringRef recipe,
+                                                    StringRef cpu) {
   std::map<std::string, Totals> formats;
   Totals all;
   int64_t tableBytes = 0, rowBytes = 0;
-  llvm::StringSet<> lookedUp, multiplied;
-  // Weights reach their users directly or through arguments of a layer; the
-  // embedding is looked up where it is referenced.
-  module.walk([&](EmbeddingOp op) {
-    if (auto get = op.getWeight().getDefiningOp<GetWeightOp>())
-      lookedUp.insert(get.getWeight());
-  });
-  module.walk([&](GetWeightOp get) {
-    for (Operation *user : get->getUsers())
-      if (!isa<EmbeddingOp>(user))
-        multiplied.insert(get.getWeight());
-  });
-  for (auto weight : module.getOps<WeightOp>()) {
-    WeightType type = weight.getWeightType();
-    int64_t bytes = weight.getComponent(0).getLength();
-    double bits = type.isMatrix()
-                      ? type.getFormat().getHostFormat()->bitsPerWeight(
-                            type.getN(), type.getK())
-                      : 32.0;
-    for (Totals *totals : {&formats[formatSpelling(type.getFormat())], &all}) {
-      totals->count += 1;
-      totals->parameters += type.getNumElements();
-      totals->bytes += bytes;
-      totals->bits += bits * static_cast<double>(type.getNumElements());
-    }
-    if (lookedUp.contains(weight.getSymName()) &&
-        !multiplied.contains(weight.getSymName())) {
-      tableBytes += bytes;
-      rowBytes += bytes / type.getN();
+  llvm::StringSet<> counted;
+  for (ModuleOp module : modules) {
+    llvm::StringSet<> lookedUp, multiplied;
+    // Weights reach their users directly or through arguments of a layer; the
+    // embedding is looked up where it is referenced.
+    module.walk([&](EmbeddingOp op) {
+      if (auto get = op.getWeight().getDefiningOp<GetWeightOp>())
+        lookedUp.insert(get.getWeight());
+    });
+    module.walk([&](GetWeightOp get) {
+      for (Operation *user : get->getUsers())
+        if (!isa<EmbeddingOp>(user))
+          multiplied.insert(get.getWeight());
+    });
+    for (auto weight : module.getOps<WeightOp>()) {
+      WeightType type = weight.getWeightType();
+      int64_t bytes = weight.getComponent(0).getLength();
+      // Both halves may have it.
+      bool isNew = counted.insert(weight.getSymName()).second;
+      double bits = type.isMatrix()
+                        ? type.getFormat().getHostFormat()->bitsPerWeight(
+                              type.getN(), type.getK())
+                        : 32.0;
+      for (Totals *totals :
+           {&formats[formatSpelling(type.getFormat())], &all}) {
+        totals->count += isNew;
+        if (isNew)
+          totals->parameters += type.getNumElements();
+        totals->bytes += bytes;
+        if (isNew)
+          totals->bits += bits * static_cast<double>(type.getNumElements());
+      }
+      if (lookedUp.contains(weight.getSymName()) &&
+          !multiplied.contains(weight.getSymName())) {
+        tableBytes += bytes;
+        rowBytes += bytes / type.getN();
+      }
     }
   }
+  ModuleOp module = modules.front();
   json::Array weights;
   std::string summary;
   for (auto &[format, totals] : formats) {

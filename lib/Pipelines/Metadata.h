@@ -8,9 +8,9 @@
 namespace mlir::qc {
 
 /// JSON of section "metadata" (docs/ModelABI.md) for a module whose weights are
-/// packed.
-llvm::Expected<std::string> buildMetadata(ModuleOp module, StringRef recipe,
-                                          StringRef cpu);
+/// packed, or the halves of a model (lm-place-layers).
+llvm::Expected<std::string> buildMetadata(ArrayRef<ModuleOp> modules,
+                                          StringRef recipe, StringRef cpu);
 
 } // namespace mlir::qc
 

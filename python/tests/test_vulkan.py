@@ -26,6 +26,16 @@ def device_problem():
         return "" if done.returncode == 0 else done.stderr.strip()
 
 
+def chatting_model(folder):
+    """The committed model with a chat template."""
+    os.makedirs(folder)
+    for name in os.listdir(STORIES):
+        os.symlink(f"{STORIES}/{name}", f"{folder}/{name}")
+    with open(f"{folder}/chat_template.jinja", "w") as file:
+        file.write("{% for m in messages %}{{ m.content }} {% endfor %}")
+    return folder
+
+
 def chat(command, lines):
     """What the program prints when `lines` come from a terminal."""
     terminal, end = pty.openpty()
@@ -98,12 +108,7 @@ class VulkanTest(tools.Scratch):
 
     def test_chat_takes_steps_back(self):
         """An answer ends in the middle of steps that ran ahead."""
-        folder = self.path("chatting")
-        os.makedirs(folder)
-        for name in os.listdir(STORIES):
-            os.symlink(f"{STORIES}/{name}", f"{folder}/{name}")
-        with open(f"{folder}/chat_template.jinja", "w") as file:
-            file.write("{% for m in messages %}{{ m.content }} {% endfor %}")
+        folder = chatting_model(self.path("chatting"))
         answers = []
         for target in ("cpu", "spirv"):
             model = self.compile(folder, f"--target={target}", "--quantize=none")

@@ -38,11 +38,11 @@ static cl::opt<std::string> mcpu(
              "x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-multi (code for all of "
              "them), x86-64-v4-amx or an LLVM name"),
     cl::init("native"), cl::cat(category));
-static cl::opt<std::string>
-    target("target",
-           cl::desc("Target: cpu, spirv (a GPU over Vulkan) or nvptx (an "
-                    "NVIDIA GPU over CUDA)"),
-           cl::init("cpu"), cl::cat(category));
+static cl::opt<std::string> target(
+    "target",
+    cl::desc("Target: cpu, spirv (a GPU over Vulkan), nvptx (an NVIDIA GPU "
+             "over CUDA), cpu,spirv or cpu,nvptx (see --gpu-layers)"),
+    cl::init("cpu"), cl::cat(category));
 static cl::opt<std::string> gpuArch(
     "gpu-arch",
     cl::desc("NVIDIA architectures, as sm_80,sm_90: PTX for the oldest of them "
@@ -77,6 +77,11 @@ static cl::opt<std::string>
     dumpDir("dump-dir",
             cl::desc("Write the IR after each phase and the code here"),
             cl::value_desc("folder"), cl::cat(category));
+static cl::opt<int64_t>
+    gpuLayers("gpu-layers",
+              cl::desc("With --target=cpu,spirv or cpu,nvptx: last layers that "
+                       "run on the GPU"),
+              cl::init(-1), cl::cat(category));
 static cl::opt<std::string>
     kvCache("kv-cache", cl::desc("KV cache elements: auto, f32, f16 or i8"),
             cl::init("auto"), cl::cat(category));
@@ -150,22 +155,31 @@ int main(int argc, char **argv) {
     fail("--" + option + "=" + value + ": expected " + expected);
     return 2;
   };
-  if (!oneOf(target, {"cpu", "spirv", "nvptx"}))
-    return usage("target", target, "cpu, spirv or nvptx");
+  if (!oneOf(target, {"cpu", "spirv", "nvptx", "cpu,spirv", "cpu,nvptx"}))
+    return usage("target", target, "cpu, spirv, nvptx, cpu,spirv or cpu,nvptx");
+  auto [firstTarget, secondTarget] = StringRef(target).split(',');
+  StringRef device = secondTarget.empty() ? firstTarget : secondTarget;
+  if (!secondTarget.empty() && gpuLayers < 0)
+    return fail("--target=" + target +
+                " needs the number of last layers on the GPU, as "
+                "--gpu-layers=8"),
+           2;
+  if (secondTarget.empty() && gpuLayers.getNumOccurrences())
+    return fail("--gpu-layers is for --target=cpu,spirv and cpu,nvptx"), 2;
   bool spirvCode = emit == Emit::SPIRV || emit == Emit::SPIRVText;
-  if (spirvCode && target != "spirv")
+  if (spirvCode && device != "spirv")
     return fail("--emit=spirv needs --target=spirv"), 2;
   bool cudaCode = emit == Emit::PTX || emit == Emit::Cubin;
-  if (cudaCode && target != "nvptx")
+  if (cudaCode && device != "nvptx")
     return fail("--emit=ptx and cubin need --target=nvptx"), 2;
   if (emit == Emit::Cubin && gpuArch.empty())
     return fail("--emit=cubin needs --gpu-arch, as --gpu-arch=sm_90"), 2;
-  if (target != "nvptx" && !(gpuArch.empty() && ptxas.empty()))
+  if (device != "nvptx" && !(gpuArch.empty() && ptxas.empty()))
     return fail("--gpu-arch and --ptxas are for --target=nvptx"), 2;
-  if (target != "cpu" && (emit == Emit::LLVM || emit == Emit::Assembly))
+  if (device != "cpu" && (emit == Emit::LLVM || emit == Emit::Assembly))
     return fail("--target=" + target +
                 " has no machine code of a CPU to print: expected --emit=" +
-                (target == "spirv" ? "spirv or spirv-text" : "ptx or cubin")),
+                (device == "spirv" ? "spirv or spirv-text" : "ptx or cubin")),
            2;
   if (!oneOf(quantize,
              {"", "int4_sym", "int4_asym", "int8", "nf4", "e8p", "none"}))
@@ -175,7 +189,7 @@ int main(int argc, char **argv) {
     return usage("kv-cache", kvCache, "auto, f32, f16 or i8");
   if (!oneOf(activations, {"auto", "f32", "int8", "bf16"}))
     return usage("activations", activations, "auto, f32, int8 or bf16");
-  if (activations == "bf16" && target != "cpu")
+  if (activations == "bf16" && device != "cpu")
     return fail("--activations=bf16 is for --target=cpu"), 2;
   if (groupSize < -1)
     return usage("group-size", std::to_string(groupSize),
@@ -189,7 +203,7 @@ int main(int argc, char **argv) {
     return fail("--tune excludes --no-tuning and --tuning"), 2;
   if (tune && !oneOf(compileTo, {"", "kernels", "llvm"}))
     return fail("--tune: kernels come after --compile-to=" + compileTo), 2;
-  if (target != "cpu" && (tune || !tuning.empty()))
+  if (firstTarget != "cpu" && (tune || !tuning.empty()))
     return fail("--tune and --tuning are for --target=cpu"), 2;
   // An unknown CPU is compile()'s to report.
   llvm::Expected<std::vector<cpu::CPU>> cpus = cpu::CPU::list(mcpu);
@@ -212,7 +226,8 @@ int main(int argc, char **argv) {
   options.input = input;
   options.output = output;
   options.quantize = quantize;
-  options.target = target;
+  options.target = device.str();
+  options.gpuLayers = gpuLayers;
   options.gpuArch = gpuArch;
   options.ptxas = ptxas;
   options.groupSize = groupSize;

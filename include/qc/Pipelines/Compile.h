@@ -41,6 +41,9 @@ struct CompileOptions {
   /// none for IR.
   std::string quantize;
   std::string target = "cpu"; ///< cpu, spirv or nvptx
+  /// With spirv and nvptx: the last layers that run there, the others on the
+  /// CPU; 0: none, -1 or as many as there are: all, and the embedding.
+  int64_t gpuLayers = -1;
   /// NVIDIA architectures, "sm_80,sm_90": PTX for the first, a cubin for each.
   /// Empty: PTX for the oldest supported.
   std::string gpuArch;

@@ -85,7 +85,11 @@ enum {
   QC_SPACE_STATE = 4,   ///< QCDeviceState
   QC_SPACE_LOGITS = 5,  ///< float, [vocab_size], of score [count][vocab_size]
   QC_SPACE_TOP = 6,     ///< QCDeviceTop
-  QC_NUM_SPACES = 7,
+  /// Of a model whose first layers the CPU runs: float [max_tokens rounded up
+  /// to QC_INPUT_TILE][input_columns], the hidden states of the step's tokens,
+  /// written by the host.
+  QC_SPACE_INPUT = 7,
+  QC_NUM_SPACES = 8,
 };
 
 /// Head of the state buffer; `ids` continue to max_tokens. All int32.
@@ -127,6 +131,7 @@ typedef struct QCDeviceBuffer {
 
 /// Capacities are multiples of this.
 #define QC_CAPACITY_TILE 64
+#define QC_INPUT_TILE 64
 
 //===-- Steps -------------------------------------------------------------===//
 
@@ -205,6 +210,7 @@ typedef struct QCDeviceModel {
   uint64_t table_bytes_per_position; ///< of all tables
   uint64_t max_tokens;               ///< most tokens of one step
   uint64_t vocab_size;
+  uint64_t input_columns; ///< of QC_SPACE_INPUT; 0: steps begin with ids
   const QCDeviceTest *tests;
   uint64_t num_tests;
 } QCDeviceModel;

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 2
+#define QC_ABI_VERSION 3
 #define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
@@ -42,6 +42,8 @@ void qc_barrier(void *team);
 ///   ids       int32 [count], each in [0, vocab_size): the caller checks
 ///   logits    decode, prefill: float [vocab_size] of the last token;
 ///             score: float [count][vocab_size]
+///             Of a mixed placement (QCModel::gpu_layers): the hidden states,
+///             float [count][hidden_size], that the device goes on with
 typedef void (*QCStepFn)(const void *weights, void *arena, void *kv,
                          int64_t capacity, const int32_t *ids, int64_t count,
                          int64_t position, float *logits, int64_t thread,
@@ -99,8 +101,14 @@ typedef struct QCModel {
   int64_t num_kernels;
   const QCFormatTest *format_tests;
   int64_t num_format_tests;
-  /// The model on a GPU, or null. Then decode, prefill and score may be null.
+  /// The model on a GPU, or null. Unless `gpu_layers`, decode, prefill and
+  /// score are null then.
   const QCDeviceModel *device;
+  /// Where the device's weights begin in section "weights", to its end.
+  int64_t device_weights_offset;
+  /// Of a mixed placement: so many last layers, and the head, are the device's;
+  /// steps end before them. Else 0. kv_bytes_per_token is the CPU's.
+  int64_t gpu_layers;
   /// Code versions of the same model over the same weights for different CPUs,
   /// best first; the last is `qc_model` itself. Null and 0 when there is but
   /// one. Only `qc_model` has them.

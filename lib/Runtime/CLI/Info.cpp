@@ -10,19 +10,22 @@ using nlohmann::json;
 int Program::info() {
   if (options.json) {
     json all = metadata;
-    all["abi"] = {{"version", activeModel().abi_version},
-                  {"cpu_features", activeModel().cpu_features},
-                  {"target_cpu", activeModel().target_cpu},
-                  {"vocab_size", activeModel().vocab_size},
-                  {"hidden_size", activeModel().hidden_size},
-                  {"num_layers", activeModel().num_layers},
-                  {"max_positions", activeModel().max_positions},
-                  {"max_tokens", activeModel().max_tokens},
-                  {"arena_bytes", activeModel().arena_bytes},
-                  {"kv_bytes_per_token", activeModel().kv_bytes_per_token},
-                  {"weights_bytes", activeModel().weights_bytes},
-                  {"num_kernels", activeModel().num_kernels},
-                  {"num_format_tests", activeModel().num_format_tests}};
+    all["abi"] = {
+        {"version", activeModel().abi_version},
+        {"cpu_features", activeModel().cpu_features},
+        {"target_cpu", activeModel().target_cpu},
+        {"vocab_size", activeModel().vocab_size},
+        {"hidden_size", activeModel().hidden_size},
+        {"num_layers", activeModel().num_layers},
+        {"max_positions", activeModel().max_positions},
+        {"max_tokens", activeModel().max_tokens},
+        {"arena_bytes", activeModel().arena_bytes},
+        {"kv_bytes_per_token", activeModel().kv_bytes_per_token},
+        {"weights_bytes", activeModel().weights_bytes},
+        {"gpu_layers", activeModel().gpu_layers},
+        {"device_weights_offset", activeModel().device_weights_offset},
+        {"num_kernels", activeModel().num_kernels},
+        {"num_format_tests", activeModel().num_format_tests}};
     for (int64_t i = 0; i < qc_model.num_versions; ++i)
       all["abi"]["versions"].push_back(qc_model.versions[i]->target_cpu);
     all["missing_cpu_features"] = missingFeatures(activeModel());
@@ -60,6 +63,14 @@ int Program::info() {
                 tokenizerInfo.chatTemplate.empty() ? "" : ", chat template");
   else
     std::printf("tokenizer        none\n");
+  if (int64_t layers = activeModel().gpu_layers)
+    std::printf(
+        "placement        %" PRId64 " layers on the CPU, %" PRId64
+        " and the head on a GPU (%s): %" PRId64 " bytes of weights, %" PRIu64
+        " of KV cache a token\n",
+        activeModel().num_layers - layers, layers, activeModel().device->target,
+        activeModel().weights_bytes - activeModel().device_weights_offset,
+        activeModel().device->kv_bytes_per_position);
   std::printf("compiled for     %s (%s)\n", activeModel().target_cpu,
               activeModel().cpu_features);
   if (qc_model.num_versions) {

@@ -78,9 +78,8 @@ int Program::selfTestDevice() {
   DeviceOptions wanted = {options.device, QC_CAPACITY_TILE,
                           options.deviceTimeout};
   DeviceError error;
-  auto device = createDevice(*qc_model.device, weights(),
-                             static_cast<uint64_t>(qc_model.weights_bytes),
-                             wanted, error);
+  auto [own, bytes] = deviceWeights(qc_model, weights());
+  auto device = createDevice(*qc_model.device, own, bytes, wanted, error);
   if (!device)
     return failDevice(error);
   if (selfTest(*qc_model.device, *device, options.quiet))
@@ -209,6 +208,9 @@ int Program::run(const std::string &path) {
     return listDevices();
   if (int code = checkCPU())
     return code;
+  if (options.selfTest && qc_model.gpu_layers &&
+      !selfTest(activeModel(), weights(), options.quiet))
+    return Failure;
   if (options.selfTest && qc_model.device)
     return selfTestDevice();
   if (options.selfTest)

@@ -318,6 +318,11 @@ bool CUDADevice::replay(int step, std::span<const int32_t> ids,
       check(api.MemcpyHtoDAsync(spaces[QC_SPACE_STATE], state,
                                 QC_STATE_IDS * 4 + ids.size_bytes(), stream),
             what, error);
+  if (good && hidden)
+    good = check(api.MemcpyHtoDAsync(
+                     spaces[QC_SPACE_INPUT], hidden,
+                     count * model.input_columns * sizeof(float), stream),
+                 what, error);
   for (size_t i = 0; good && i < times; ++i)
     good = check(api.GraphLaunch(steps[step].exec, stream), what, error);
   good = good &&
@@ -425,6 +430,8 @@ CUDADevice::~CUDADevice() {
     api.MemFreeHost(logits);
   if (candidates)
     api.MemFreeHost(candidates);
+  if (hidden)
+    api.MemFreeHost(hidden);
   if (module)
     api.ModuleUnload(module);
   if (event)

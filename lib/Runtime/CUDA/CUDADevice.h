@@ -19,6 +19,7 @@ public:
               DeviceError &error) override;
   bool runGreedy(int32_t id, int64_t position, std::span<int32_t> tokens,
                  DeviceError &error) override;
+  float *input() override { return hidden; }
   const DeviceInfo &info() const override { return physical.info; }
   bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
               float *out, DeviceError &error) override;
@@ -88,6 +89,7 @@ private:
   float *logits = nullptr;        ///< pinned, copied out
   uint64_t logitRows = 0;
   QCDeviceTop *candidates = nullptr; ///< pinned, copied out
+  float *hidden = nullptr;           ///< pinned, copied in
   Step steps[QC_NUM_STEPS];
   /// Lost or hung: whatever waits for it would wait for ever.
   bool broken = false;

@@ -88,8 +88,8 @@ bool CUDADevice::upload(const void *data, uint64_t bytes, CUdeviceptr to,
 bool CUDADevice::createBuffers(const void *weights, uint64_t weightBytes,
                                DeviceError &error) {
   static const char *const names[QC_NUM_SPACES] = {
-      "weights", "activations", "KV cache",  "rotary tables",
-      "ids",     "logits",      "candidates"};
+      "weights", "activations", "KV cache",   "rotary tables",
+      "ids",     "logits",      "candidates", "hidden states"};
   for (uint32_t space = 0; space < QC_NUM_SPACES; ++space) {
     uint64_t bytes = space == QC_SPACE_WEIGHTS
                          ? weightBytes
@@ -109,6 +109,12 @@ bool CUDADevice::createBuffers(const void *weights, uint64_t weightBytes,
   if (!allocateHost(sizeof(QCDeviceTop), "candidates", memory, error))
     return false;
   candidates = static_cast<QCDeviceTop *>(memory);
+  if (model.input_columns) {
+    if (!allocateHost(spaceBytes[QC_SPACE_INPUT], "hidden states", memory,
+                      error))
+      return false;
+    hidden = static_cast<float *>(memory);
+  }
   std::vector<float> tables = rotaryTables(model, capacity);
   return upload(weights, weightBytes, spaces[QC_SPACE_WEIGHTS], "weights",
                 error) &&

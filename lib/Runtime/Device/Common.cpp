@@ -64,6 +64,9 @@ uint64_t qc::rt::spaceSize(const QCDeviceModel &model, uint32_t space,
     return (QC_STATE_IDS + model.max_tokens) * 4;
   case QC_SPACE_LOGITS:
     return model.max_tokens * model.vocab_size * 4;
+  case QC_SPACE_INPUT:
+    return (model.max_tokens + QC_INPUT_TILE - 1) / QC_INPUT_TILE *
+           QC_INPUT_TILE * model.input_columns * sizeof(float);
   case QC_SPACE_TOP:
     return sizeof(QCDeviceTop);
   default:

@@ -241,9 +241,17 @@ static std::string testSteps(const QCDeviceModel &model, Device &device) {
     ids[i] = static_cast<int32_t>((i * 7919 + 1) % vocabulary);
   std::vector<float> together(ids.size() * vocabulary), alone(vocabulary);
   DeviceError error;
+  // Hidden states, where the steps begin with them.
+  std::vector<float> hidden(ids.size() * model.input_columns);
+  Random random;
+  for (float &value : hidden)
+    value = random.next();
+  std::copy(hidden.begin(), hidden.end(), device.input());
   if (!device.run(QC_STEP_SCORE, ids, 0, together.data(), error))
     return error.message;
   for (size_t i = 0; i < ids.size(); ++i) {
+    std::copy_n(hidden.data() + i * model.input_columns, model.input_columns,
+                device.input());
     if (!device.run(QC_STEP_DECODE, std::span(ids).subspan(i, 1),
                     static_cast<int64_t>(i), alone.data(), error))
       return error.message;

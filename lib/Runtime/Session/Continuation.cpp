@@ -30,7 +30,7 @@ bool Continuation::accept(int32_t id, int64_t more, std::string &error) {
     return true;
   }
   bool good;
-  if (onDevice && sampler.isGreedy()) {
+  if (onDevice && sampler.isGreedy() && session.goesAheadOnDevice()) {
     size_t most = more < 0 ? QC_RECENT_TOKENS
                            : static_cast<size_t>(std::clamp<int64_t>(
                                  more, 1, QC_RECENT_TOKENS));

@@ -19,15 +19,16 @@ Session::create(const QCModel &model, const void *weights,
     DeviceOptions wanted = {options.device, options.capacity,
                             options.deviceTimeout};
     DeviceError reason;
-    session->gpu = createDevice(*model.device, weights,
-                                static_cast<uint64_t>(model.weights_bytes),
-                                wanted, reason);
-    if (session->gpu)
+    auto [own, bytes] = deviceWeights(model, weights);
+    session->gpu = createDevice(*model.device, own, bytes, wanted, reason);
+    if (session->gpu && !model.gpu_layers)
       return session;
-    error = reason.message;
-    if (deviceError)
-      *deviceError = reason.kind;
-    return nullptr;
+    if (!session->gpu) {
+      error = reason.message;
+      if (deviceError)
+        *deviceError = reason.kind;
+      return nullptr;
+    }
   }
   size_t bytes = 0;
   // Generated code keeps positions in tiles.
@@ -49,7 +50,10 @@ Session::create(const QCModel &model, const void *weights,
     return nullptr;
   }
   if (options.hugePages)
-    session->hugePages.begin(weights, static_cast<size_t>(model.weights_bytes));
+    session->hugePages.begin(
+        weights,
+        static_cast<size_t>(model.gpu_layers ? model.device_weights_offset
+                                             : model.weights_bytes));
   session->fewest = options.threads;
   // Table look-ups add up one part a thread: another number of threads would
   // round differently, and the text would depend on who else uses the machine.
@@ -88,8 +92,10 @@ bool Session::step(int kind, std::span<const int32_t> ids, float *out,
                    std::string &error) {
   if (!gpu) {
     stepOnCPU(kind, ids, out);
+    used += static_cast<int64_t>(ids.size());
     return true;
   }
+  stepBefore(kind, ids);
   DeviceError reason;
   if (!gpu->run(kind, ids, used, out, reason))
     return !failed(reason, error);
@@ -118,7 +124,6 @@ void Session::stepOnCPU(int kind, std::span<const int32_t> ids, float *out) {
     ThreadPool::Waits waits = pool->waits(TeamSize::tolerated * seconds);
     teamSize->observe(count, seconds, waits.seconds, waits.threads);
   }
-  used += count;
   // After single tokens only: a prompt's first answer should not wait.
   if (count == 1 && !hugePages.isDone()) {
     int64_t share =
@@ -159,6 +164,7 @@ bool Session::appendTop(int32_t id, QCDeviceTop &top, std::string &error) {
   if (!check({&id, 1}, error) || stopped(error))
     return false;
   DeviceError reason;
+  stepBefore(QC_STEP_DECODE, {&id, 1});
   if (!gpu->runTop(id, used, top, reason))
     return !failed(reason, error);
   ++used;

@@ -231,7 +231,8 @@ bool VulkanDevice::createBuffers(const void *weights, uint64_t weightBytes,
                     {QC_SPACE_TABLES, Host::None, "rotary tables"},
                     {QC_SPACE_STATE, Host::Write, "ids"},
                     {QC_SPACE_LOGITS, Host::Read, "logits"},
-                    {QC_SPACE_TOP, Host::Read, "candidates"}};
+                    {QC_SPACE_TOP, Host::Read, "candidates"},
+                    {QC_SPACE_INPUT, Host::Write, "hidden states"}};
   for (auto [space, host, what] : rest)
     if (!createBuffer(spaceSize(model, space, static_cast<uint64_t>(capacity)),
                       host, what, spaces[space], error)) {

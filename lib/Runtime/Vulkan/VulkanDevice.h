@@ -29,6 +29,11 @@ public:
               DeviceError &error) override;
   bool runGreedy(int32_t id, int64_t position, std::span<int32_t> tokens,
                  DeviceError &error) override;
+  float *input() override {
+    return model.input_columns
+               ? static_cast<float *>(spaces[QC_SPACE_INPUT].mapped)
+               : nullptr;
+  }
   const DeviceInfo &info() const override { return physical.info; }
   bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
               float *out, DeviceError &error) override;

@@ -109,6 +109,7 @@ void ModelTable::add(const CPU &cpu, llvm::Constant *device) {
   auto [testTable, numTests] = table(tests);
   auto config = source->getAttrOfType<DictionaryAttr>("lm.config");
   auto weights = source->getAttrOfType<DictionaryAttr>("qc.weights");
+  auto placement = source->getAttrOfType<DictionaryAttr>("lm.placement");
   llvm::Constant *model =
       structure({number32(QC_ABI_VERSION),
                  number32(0),
@@ -131,6 +132,8 @@ void ModelTable::add(const CPU &cpu, llvm::Constant *device) {
                  testTable,
                  numTests,
                  device ? device : llvm::ConstantPointerNull::get(pointer),
+                 number(integer(weights, "appended")),
+                 number(integer(placement, "gpu_layers")),
                  llvm::ConstantPointerNull::get(pointer),
                  number(0)});
   new llvm::GlobalVariable(m, model->getType(), true,

@@ -59,8 +59,9 @@ static int64_t integer(DictionaryAttr attrs, StringRef key) {
 }
 
 static uint32_t spaceOf(StringRef name) {
-  for (auto [i, known] : llvm::enumerate(std::initializer_list<StringRef>{
-           "weights", "arena", "kv", "tables", "state", "logits", "top"}))
+  for (auto [i, known] : llvm::enumerate(
+           std::initializer_list<StringRef>{"weights", "arena", "kv", "tables",
+                                            "state", "logits", "top", "input"}))
     if (name == known)
       return static_cast<uint32_t>(i);
   llvm_unreachable("unknown space");
@@ -146,12 +147,24 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
   auto [rotaryTable, numRotary] = t.table(rotary);
   auto *listArray = llvm::ConstantArray::get(
       llvm::ArrayType::get(lists[0]->getType(), lists.size()), lists);
-  return t.global(t.record(
-      {t.n32(QC_DEVICE_ABI_VERSION), t.n32(0), t.string(name), codeTable,
-       numCodes, kernelTable, numKernels, bufferTable, numBuffers, listArray,
-       rotaryTable, numRotary, t.n64(integer(device, "arena_bytes")),
-       t.n64(integer(device, "kv_bytes_per_position")),
-       t.n64(integer(device, "table_bytes_per_position")),
-       t.n64(integer(device, "max_tokens")), t.n64(vocabSize), testTable,
-       numTests}));
+  return t.global(t.record({t.n32(QC_DEVICE_ABI_VERSION),
+                            t.n32(0),
+                            t.string(name),
+                            codeTable,
+                            numCodes,
+                            kernelTable,
+                            numKernels,
+                            bufferTable,
+                            numBuffers,
+                            listArray,
+                            rotaryTable,
+                            numRotary,
+                            t.n64(integer(device, "arena_bytes")),
+                            t.n64(integer(device, "kv_bytes_per_position")),
+                            t.n64(integer(device, "table_bytes_per_position")),
+                            t.n64(integer(device, "max_tokens")),
+                            t.n64(vocabSize),
+                            t.n64(integer(device, "input_columns")),
+                            testTable,
+                            numTests}));
 }

@@ -83,8 +83,8 @@ void DispatchPlan::placeBarriers() {
 
 ArrayAttr DispatchPlan::toAttribute(MLIRContext *context) const {
   Builder b(context);
-  static constexpr StringRef names[] = {"weights", "arena",  "kv", "tables",
-                                        "state",   "logits", "top"};
+  static constexpr StringRef names[] = {"weights", "arena",  "kv",  "tables",
+                                        "state",   "logits", "top", "input"};
   SmallVector<Attribute> list;
   for (const Dispatch &dispatch : dispatches) {
     SmallVector<int32_t> grid;

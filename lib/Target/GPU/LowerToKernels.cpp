@@ -59,6 +59,8 @@ public:
   /// small for it.
   bool addTop(bool advances);
   int64_t cacheBytesPerPosition() const { return cacheBytes; }
+  /// Of the hidden states that the entry point takes; 0 if it begins with ids.
+  int64_t inputColumns() const { return columns; }
 
 private:
   using Map = DenseMap<Value, Place>;
@@ -89,13 +91,13 @@ private:
   DispatchPlan &plan;
   bool oneToken;
   struct Quantized {
-    unsigned buffer;
+    std::optional<unsigned> buffer; ///< none: the input of the step
     ActivationBlocks layout;
     SmallVector<MemoryRegion> regions;
   };
   std::deque<Quantized> quantized;
   Value logits; ///< what the entry point returns
-  int64_t cacheBytes = 0;
+  int64_t cacheBytes = 0, columns = 0;
 };
 
 } // namespace
@@ -167,7 +169,7 @@ LogicalResult StepLowering::checkRows(Operation *op, WeightType type) {
 ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
                                               const ActivationBlocks &layout) {
   for (const Quantized &known : quantized)
-    if (known.buffer == *input.region.buffer && known.layout == layout)
+    if (known.buffer == input.region.buffer && known.layout == layout)
       return known.regions;
   int64_t rowCount = input.perToken ? tokenRows(ctx.maxTokens) : 1;
   int64_t blockBytes = rowCount * layout.blocks * 4;
@@ -178,7 +180,7 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
   launch(quantizeKernel(ctx, layout), layout.blocks, rows(input), regions,
          /*written=*/3);
   regions.erase(regions.begin());
-  quantized.push_back({*input.region.buffer, layout, regions});
+  quantized.push_back({input.region.buffer, layout, regions});
   return quantized.back().regions;
 }
 
@@ -441,15 +443,19 @@ bool StepLowering::addTop(bool advances) {
 
 LogicalResult StepLowering::run(func::FuncOp entry) {
   FunctionType type = entry.getFunctionType();
-  auto cache = type.getNumInputs() == 3
+  unsigned numInputs = type.getNumInputs();
+  auto cache = numInputs == 3 || numInputs == 4
                    ? dyn_cast<lm::KVCacheType>(type.getInput(2))
                    : lm::KVCacheType();
-  if (!cache || type.getNumResults() != 1 ||
+  // Behind lm-place-layers the first layers are the CPU's.
+  auto hidden = numInputs == 4 ? dyn_cast<RankedTensorType>(type.getInput(3))
+                               : RankedTensorType();
+  if (!cache || type.getNumResults() != 1 || (numInputs == 4 && !hidden) ||
       !isa<RankedTensorType>(type.getInput(0)) || !type.getInput(1).isIndex())
     return entry.emitError()
            << "has type " << type
-           << ", expected (tensor<?xi32>, index, !lm.kv_cache<...>) -> "
-              "tensor<?xVxf32>";
+           << ", expected (tensor<?xi32>, index, !lm.kv_cache<...>[, "
+              "tensor<?xHxf32>]) -> tensor<?xVxf32>";
   auto terminator = cast<func::ReturnOp>(entry.front().getTerminator());
   logits = terminator.getOperand(0);
   while (auto cast = logits.getDefiningOp<tensor::CastOp>())
@@ -457,6 +463,15 @@ LogicalResult StepLowering::run(func::FuncOp entry) {
   if (!isa_and_nonnull<MatmulOp>(logits.getDefiningOp()))
     return terminator.emitOpError("must return the result of a qc.matmul");
   Map map;
+  if (hidden) {
+    columns = hidden.getDimSize(1);
+    int64_t rows =
+        (ctx.maxTokens + QC_INPUT_TILE - 1) / QC_INPUT_TILE * QC_INPUT_TILE;
+    Place &input = map[entry.getArgument(3)];
+    input.perToken = !oneToken;
+    input.region.space = QC_SPACE_INPUT;
+    input.region.size = rows * columns * 4;
+  }
   if (failed(lowerBody(entry, map)))
     return failure();
   auto layer =
@@ -545,7 +560,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   SymbolTable symbols(module);
   RotaryTables tables;
   NamedAttrList steps;
-  int64_t arena = QC_DEVICE_ALIGNMENT, cacheBytes = 0;
+  int64_t arena = QC_DEVICE_ALIGNMENT, cacheBytes = 0, inputColumns = 0;
   SmallVector<func::FuncOp> functions;
   for (auto function : module.getOps<func::FuncOp>())
     functions.push_back(function);
@@ -560,7 +575,10 @@ void LowerToGPUKernelsPass::runOnOperation() {
                           name.starts_with("decode"));
     if (failed(lowering.run(entry)))
       return signalPassFailure();
-    if (chooses && !lowering.addTop(/*advances=*/name == "decode_greedy"))
+    inputColumns = lowering.inputColumns();
+    bool advances = name == "decode_greedy";
+    // What follows a token begins on the CPU, if the first layers are there.
+    if (chooses && ((advances && inputColumns) || !lowering.addTop(advances)))
       continue;
     arena = std::max(arena, plan.finish());
     cacheBytes = lowering.cacheBytesPerPosition();
@@ -599,6 +617,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   device.set("kv_bytes_per_position", b.getI64IntegerAttr(cacheBytes));
   device.set("table_bytes_per_position",
              b.getI64IntegerAttr(tables.bytesPerPosition));
+  device.set("input_columns", b.getI64IntegerAttr(inputColumns));
   device.set("max_tokens", b.getI64IntegerAttr(maxTokens));
   module->setAttr("qc.device", device.getDictionary(context));
   module->setAttr("qc.max_tokens", b.getI64IntegerAttr(maxTokens));

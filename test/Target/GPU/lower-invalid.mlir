@@ -26,7 +26,7 @@ func.func @decode(%ids: tensor<1xi32>, %p: index, %c: !lm.kv_cache<1x1x2xf16>) -
 
 !w = !qc.weight<8x16, #qc.float<f32>, packed<32>>
 qc.weight @w : !w = [#qc.external<"b", 0, 2048>]
-// expected-error @below {{expected (tensor<?xi32>, index, !lm.kv_cache<...>) -> tensor<?xVxf32>}}
+// expected-error @below {{expected (tensor<?xi32>, index, !lm.kv_cache<...>[, tensor<?xHxf32>]) -> tensor<?xVxf32>}}
 func.func @decode(%ids: tensor<1xi32>) -> tensor<1x8xf32> {
   %w = qc.get_weight @w : !w
   %x = qc.embedding %ids, %w : (tensor<1xi32>, !w) -> tensor<1x16xf32>

@@ -153,5 +153,7 @@ const QCModel qc_model = {QC_ABI_VERSION,
                           formatTests,
                           1,
                           nullptr,
+                          0,
+                          0,
                           QC_FAKE_VERSIONS};
 }

@@ -31,8 +31,8 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
                        0});
   }
   std::map<std::string, uint32_t> spaces = {
-      {"weights", 0}, {"arena", 1},  {"kv", 2}, {"tables", 3},
-      {"state", 4},   {"logits", 5}, {"top", 6}};
+      {"weights", 0}, {"arena", 1},  {"kv", 2},  {"tables", 3},
+      {"state", 4},   {"logits", 5}, {"top", 6}, {"input", 7}};
   auto steps = device.getAs<DictionaryAttr>("steps");
   const char *stepNames[] = {"decode", "prefill", "score", "decode_greedy",
                              "decode_top"};
@@ -86,5 +86,6 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
   model.kv_bytes_per_position = bytes("kv_bytes_per_position");
   model.table_bytes_per_position = bytes("table_bytes_per_position");
   model.max_tokens = bytes("max_tokens");
+  model.input_columns = bytes("input_columns");
   model.vocab_size = static_cast<uint64_t>(vocabulary);
 }

@@ -7,7 +7,7 @@
 #ifndef QC_RUNTIME_DEVICE_DEVICE_H
 #define QC_RUNTIME_DEVICE_DEVICE_H
 
-#include "qc/Runtime/DeviceABI.h"
+#include "qc/Runtime/ModelABI.h"
 
 #include <memory>
 #include <span>
@@ -61,6 +61,9 @@ public:
   /// QC_STEP_DECODE_GREEDY.
   virtual bool runGreedy(int32_t id, int64_t position,
                          std::span<int32_t> tokens, DeviceError &error) = 0;
+  /// Where the hidden states of the next step's tokens go,
+  /// float [max_tokens][input_columns]; null if steps begin with ids.
+  virtual float *input() = 0;
   virtual const DeviceInfo &info() const = 0;
   /// Decodes the packed weight `blob` by the kernel of `test`: out [n][k].
   virtual bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
@@ -73,6 +76,14 @@ std::unique_ptr<Device> createDevice(const QCDeviceModel &model,
                                      const void *weights, uint64_t weightBytes,
                                      const DeviceOptions &options,
                                      DeviceError &error);
+
+/// The part of section "weights" that is the device's.
+inline std::pair<const void *, uint64_t> deviceWeights(const QCModel &model,
+                                                       const void *weights) {
+  int64_t offset = model.device_weights_offset;
+  return {static_cast<const char *>(weights) + offset,
+          static_cast<uint64_t>(model.weights_bytes - offset)};
+}
 
 /// The devices of the interface that `model.target` names. An error if there
 /// is no driver.

@@ -75,11 +75,9 @@ public:
   const float *append(std::span<const int32_t> ids, std::string &error);
 
   /// Whether appendTop() and appendGreedy() are there: on devices that choose
-  /// among the logits themselves.
-  bool choosesOnDevice() const {
-    return gpu && m.device->steps[QC_STEP_DECODE_TOP].num_dispatches > 0 &&
-           m.device->steps[QC_STEP_DECODE_GREEDY].num_dispatches > 0;
-  }
+  /// among the logits, and go on by themselves.
+  bool choosesOnDevice() const { return hasStep(QC_STEP_DECODE_TOP); }
+  bool goesAheadOnDevice() const { return hasStep(QC_STEP_DECODE_GREEDY); }
   /// Appends one token; the candidates for the next one. False as append().
   bool appendTop(int32_t id, QCDeviceTop &top, std::string &error);
   /// Appends `id`, the most likely token after it and so on, tokens.size() in
@@ -121,11 +119,19 @@ private:
       : m(model), weights(weights), limit(capacity) {}
   bool check(std::span<const int32_t> ids, std::string &error) const;
   bool stopped(std::string &error) const;
+  bool hasStep(int kind) const {
+    return gpu && m.device->steps[kind].num_dispatches > 0;
+  }
   bool failed(const DeviceError &reason, std::string &error);
   /// Runs QC_STEP_`kind`. False and `error` only on a device.
   bool step(int kind, std::span<const int32_t> ids, float *out,
             std::string &error);
   void stepOnCPU(int kind, std::span<const int32_t> ids, float *out);
+  /// The layers before the device's.
+  void stepBefore(int kind, std::span<const int32_t> ids) {
+    if (m.gpu_layers)
+      stepOnCPU(kind, ids, gpu->input());
+  }
 
   const QCModel &m;
   const void *weights;
