@@ -159,7 +159,7 @@ class ReproducibleTest(tools.Scratch):
     def test_two_bits(self):
         self.check_pass(
             "two",
-            "qc-quantize-rtn{bits=2 group-size=32 zero=int "
+            "qc-quantize-rtn{bits=2 group-size=32 symmetric=false "
             f"output-dir={self.folder}}}",
         )
 

@@ -41,7 +41,7 @@ func.func @decode(%ids: tensor<1xi32>, %p: index, %c: !lm.kv_cache<1x1x32xf16>) 
   %gamma = qc.get_weight @g : !g
   %v = qc.dequantize %gamma : !g -> tensor<32xf32>
   %x = qc.embedding %ids, %e : (tensor<1xi32>, !e) -> tensor<1x32xf32>
-  %n = lm.rms_norm %x, %v eps(1.0e-5) : tensor<1x32xf32>
+  %n = lm.rms_norm %x, %v eps 1.0e-5 : tensor<1x32xf32>, tensor<32xf32>
   %y = qc.matmul %n, [%e, %e] gate(<silu>) : (tensor<1x32xf32>, !e, !e) -> tensor<1x32xf32>
   %o = qc.matmul %y, [%e] : (tensor<1x32xf32>, !e) -> tensor<1x32xf32>
   return %o : tensor<1x32xf32>
