@@ -580,8 +580,7 @@ SmallVector<Value> TileEmitter::shareOfChunksInt8(int64_t share, Value chunks,
                                                   b.broadcast(e.rows, word));
             sum = dot(sum, weights, all);
             if (dotOffset())
-              sum = b.sub(sum,
-                          dot(e.splatInt(b.i32s(e.rows), 0), none, all));
+              sum = b.sub(sum, dot(e.splatInt(b.i32s(e.rows), 0), none, all));
           }
         }
         return next;
@@ -604,8 +603,7 @@ SmallVector<Value> TileEmitter::shareInt8(int64_t share, Value blocks,
   int64_t planes = integer ? *integer / 128 : 1;
   int64_t offset = splitsBlocks() && dotOffset() ? dotOffset() * planes : 0;
   int64_t start = integer.value_or(0) - offset;
-  Value meta =
-      b.add(b.mul(row, input.numBlocks()), b.mul(index, tokens));
+  Value meta = b.add(b.mul(row, input.numBlocks()), b.mul(index, tokens));
   Value codes = b.add(b.mul(row, input.paddedK()),
                       b.add(b.mul(block, layout.paddedBlockK * tokens),
                             b.mul(p, input.paddedBlockK * tokens)));
@@ -628,9 +626,9 @@ SmallVector<Value> TileEmitter::shareInt8(int64_t share, Value blocks,
   for (int64_t m = 0; m < tokens; ++m) {
     Value ints = arith::SIToFPOp::create(b, b.f32s(e.rows), dots[m]);
     if (!integer && subtracts)
-      ints = b.fsub(ints, b.fmul(zero, arith::SIToFPOp::create(
-                                           b, b.f32s(e.rows),
-                                           activationSums[m])));
+      ints =
+          b.fsub(ints, b.fmul(zero, arith::SIToFPOp::create(
+                                        b, b.f32s(e.rows), activationSums[m])));
     Value sx = b.load(activations[1], b.add(meta, m));
     totals.push_back(
         b.fma(ints, b.fmul(scale, b.broadcast(e.rows, sx)), sums[m]));

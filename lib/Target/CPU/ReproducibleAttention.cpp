@@ -1,10 +1,10 @@
 //===- ReproducibleAttention.cpp - Attention with a GPU's sums ------------===//
 //
-// The arithmetic of lib/Target/GPU/AttentionKernels.cpp, operation by operation:
-// positions are taken treeLanes at a time, which share a maximum; scores are
-// sums over the dimensions in order, sums of exponentials are trees, and the
-// sums of values are so many as a workgroup has threads for, added up in the
-// end. The cache is that of AttentionKernels.cpp.
+// The arithmetic of lib/Target/GPU/AttentionKernels.cpp, operation by
+// operation: positions are taken treeLanes at a time, which share a maximum;
+// scores are sums over the dimensions in order, sums of exponentials are trees,
+// and the sums of values are so many as a workgroup has threads for, added up
+// in the end. The cache is that of AttentionKernels.cpp.
 //
 //===----------------------------------------------------------------------===//
 #include "Kernels.h"
@@ -96,15 +96,15 @@ void ReproducibleAttention::scoreTiles(Value head, Value first, Value last) {
   b.loop(first, last, 1, [&](Value index) {
     Value keys = tile(head, index);
     Value to = b.mul(b.sub(index, first), cacheTile);
-    Value score = b.loop(
-        b.index(0), b.index(d), 1, b.splat(cacheTile, 0.0),
-        [&](Value i, ValueRange sum) -> SmallVector<Value> {
-          Value k = toF32(cacheTile,
-                          b.loadVector(cacheTile, memory,
-                                       b.add(keys, b.mul(i, cacheTile))));
-          Value q = b.broadcast(cacheTile, b.load(query, i));
-          return {b.fma(k, q, sum[0])};
-        })[0];
+    Value score =
+        b.loop(b.index(0), b.index(d), 1, b.splat(cacheTile, 0.0),
+               [&](Value i, ValueRange sum) -> SmallVector<Value> {
+                 Value k = toF32(
+                     cacheTile, b.loadVector(cacheTile, memory,
+                                             b.add(keys, b.mul(i, cacheTile))));
+                 Value q = b.broadcast(cacheTile, b.load(query, i));
+                 return {b.fma(k, q, sum[0])};
+               })[0];
     if (int8) {
       score = b.fmul(score, loadScales(keys));
       Value values = tile(b.add(head, cache.getHeads()), index);
@@ -146,8 +146,8 @@ Value ReproducibleAttention::positions(Value head, Value start, Value end) {
         Value score = arith::SelectOp::create(
             b, valid, b.loadVector(treeLanes, scores, from),
             b.splat(treeLanes, -1e30));
-        Value top = b.fmax(carried[0],
-                           b.reduce(vector::CombiningKind::MAXNUMF, score));
+        Value top =
+            b.fmax(carried[0], b.reduce(vector::CombiningKind::MAXNUMF, score));
         Value factor = math::ExpOp::create(b, b.fsub(carried[0], top));
         Value p = math::ExpOp::create(b, b.fsub(score, lanes(top)));
         p = arith::SelectOp::create(b, valid, p, b.splat(treeLanes, 0.0));
@@ -189,12 +189,11 @@ func::FuncOp cpu::reproducibleAttentionKernel(KernelContext &ctx,
   Type idx = types.getIndexType(), matrix = types.matrix(heads * d);
   std::string element;
   llvm::raw_string_ostream(element) << cache.getElementType();
-  std::string name = llvm::formatv(
-      "attention_reproducible_{0}_{1}x{2}{3}_{4:x-}_{5}", heads,
-      cache.getHeads(), d, element, llvm::bit_cast<uint64_t>(scale),
-      window.value_or(0));
-  auto memory =
-      MemRefType::get({ShapedType::kDynamic}, cache.getElementType());
+  std::string name =
+      llvm::formatv("attention_reproducible_{0}_{1}x{2}{3}_{4:x-}_{5}", heads,
+                    cache.getHeads(), d, element,
+                    llvm::bit_cast<uint64_t>(scale), window.value_or(0));
+  auto memory = MemRefType::get({ShapedType::kDynamic}, cache.getElementType());
   return getOrCreateKernel(
       ctx.module, name, {matrix, memory, idx, idx, idx, matrix, idx, idx},
       ctx.target, [&](KernelBuilder &b, ValueRange args) {

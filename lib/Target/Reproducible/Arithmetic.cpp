@@ -65,8 +65,8 @@ private:
   }
   Value constant(TypedAttr value) {
     if (vector)
-      value = DenseElementsAttr::get(
-          cast<ShapedType>(shaped(value.getType())), Attribute(value));
+      value = DenseElementsAttr::get(cast<ShapedType>(shaped(value.getType())),
+                                     Attribute(value));
     return arith::ConstantOp::create(b, loc, value);
   }
 
@@ -190,11 +190,12 @@ LogicalResult mlir::qc::verifyReproducible(Operation *kernels) {
     bool disagrees =
         isMath || (isa<arith::DivFOp, arith::RemFOp>(op) && isF32(op));
     if (auto reduction = dyn_cast<vector::ReductionOp>(op))
-      disagrees = reduction.getKind() == vector::CombiningKind::ADD && isF32(op);
+      disagrees =
+          reduction.getKind() == vector::CombiningKind::ADD && isF32(op);
     if (auto fast = dyn_cast<arith::ArithFastMathInterface>(op))
-      disagrees |= fast.getFastMathFlagsAttr() &&
-                   fast.getFastMathFlagsAttr().getValue() !=
-                       arith::FastMathFlags::none;
+      disagrees |=
+          fast.getFastMathFlagsAttr() &&
+          fast.getFastMathFlagsAttr().getValue() != arith::FastMathFlags::none;
     if (!disagrees)
       return WalkResult::advance();
     op->emitOpError("is not the same on every device");
