@@ -531,6 +531,8 @@ llvm::Error Compiler::lowerForNVPTX() {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
         lower.integerDot = "nvvm";
+        lower.maxThreads = 512;
+        lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;

@@ -50,6 +50,7 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
   mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
   lower.maxTokens = options.maxTokens;
   lower.integerDot = "nvvm";
+  lower.maxThreads = 512;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }
