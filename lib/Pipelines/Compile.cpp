@@ -538,6 +538,8 @@ llvm::Error Compiler::lowerForNVPTX() {
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
         lower.integerDot = "nvvm";
+        lower.maxThreads = 512;
+        lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;

@@ -175,6 +175,8 @@ struct KernelContext {
   TargetFeatures target; ///< with `words`
   int64_t maxTokens;
   IntegerDot integerDot = IntegerDot::Emulated;
+  int64_t maxThreads = 128; ///< of a workgroup; Vulkan promises 128
+  bool tensorCores = false; ///< mma.sync of 16x8x32 bytes, sm_80
 };
 
 /// Threads of a workgroup, unless a kernel says otherwise.

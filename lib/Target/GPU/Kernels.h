@@ -91,7 +91,11 @@ struct MatmulSignature {
   std::optional<GateKind> gate;
   bool bias = false, residual = false;
   int64_t tokens = 1;
+  int64_t threads = workgroupThreads; ///< of a workgroup
 
+  /// Enough threads for a kernel of one token to keep a large GPU's memory busy
+  /// with few row blocks.
+  void chooseThreads(int64_t most);
   int64_t groups() const { return weight.getLayout().numRowBlocks(); }
 };
 /// Most tokens that share a decoded weight.
@@ -102,6 +106,18 @@ inline constexpr int64_t rowsPerGroup = 32;
 /// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [bias...],
 /// [residual], out; (groups(), tokens / tile)
 Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+
+/// The name and the buffers of its kernel.
+std::string matmulName(const MatmulSignature &sig);
+SmallVector<Type> matmulBuffers(KernelContext &ctx, const MatmulSignature &sig);
+/// The value of a splat constant that is an integer.
+std::optional<int64_t> matchInteger(Value vector);
+
+/// The same in int8 arithmetic on tensor cores, tokens in tiles of sig.tokens,
+/// a multiple of 8; (groups() / 4, tokens / tile)
+Kernel tensorMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+/// Tokens of a tile: the sums of two weights take twice the registers.
+inline int64_t tensorTokens(bool gate) { return gate ? 32 : 64; }
 
 /// state, weight, out; (1, tokens)
 Kernel embeddingKernel(KernelContext &ctx, WeightType weight);

@@ -103,6 +103,9 @@ private:
 
 } // namespace
 
+/// Steps of fewer tokens waste most of a tile.
+static constexpr int64_t leastTensorTokens = 16;
+
 static int64_t columnsOf(Value tensor) {
   return cast<RankedTensorType>(tensor.getType()).getDimSize(1);
 }
@@ -131,14 +134,15 @@ MemoryRegion StepLowering::state() const {
 
 /// Tokens of a prefill step in whole tiles: kernels read, but do not write,
 /// beyond the last one.
-static int64_t tokenRows(int64_t maxTokens) {
-  return (maxTokens + tokenTile - 1) / tokenTile * tokenTile;
+static int64_t tokenRows(const KernelContext &ctx) {
+  int64_t tile = ctx.tensorCores ? tensorTokens(/*gate=*/false) : tokenTile;
+  return (ctx.maxTokens + tile - 1) / tile * tile;
 }
 
 Place &StepLowering::allocate(Value tensor, bool perToken, Map &map) {
   Place place;
   place.perToken = perToken;
-  int64_t rows = perToken ? tokenRows(ctx.maxTokens) : 1;
+  int64_t rows = perToken ? tokenRows(ctx) : 1;
   int64_t bytes = rows * columnsOf(tensor) * 4;
   if (tensor == logits) {
     place.region.space = QC_SPACE_LOGITS;
@@ -172,7 +176,7 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
   for (const Quantized &known : quantized)
     if (known.buffer == input.region.buffer && known.layout == layout)
       return known.regions;
-  int64_t rowCount = input.perToken ? tokenRows(ctx.maxTokens) : 1;
+  int64_t rowCount = input.perToken ? tokenRows(ctx) : 1;
   int64_t blockBytes = rowCount * layout.blocks * 4;
   SmallVector<MemoryRegion> regions = {
       input.region,
@@ -199,7 +203,12 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
     MatmulSignature sig;
     sig.arithmetic = arithmetic;
-    sig.tokens = input.perToken ? tokenTile : 1;
+    bool onTensorCores = ctx.tensorCores && input.perToken &&
+                         arithmetic == Arithmetic::Int8 &&
+                         ctx.maxTokens >= leastTensorTokens;
+    sig.tokens = onTensorCores    ? tensorTokens(op.getGate().has_value())
+                 : input.perToken ? tokenTile
+                                  : 1;
     sig.bias = !op.getBiases().empty();
     sig.residual = static_cast<bool>(op.getResidual());
     sig.gate = op.getGate();
@@ -207,6 +216,8 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     if (perKernel == 2)
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
     SmallVector<MemoryRegion> activations = {input.region};
+    if (sig.tokens == 1)
+      sig.chooseThreads(ctx.maxThreads);
     if (arithmetic == Arithmetic::Int8) {
       auto layout = ActivationBlocks::get(sig.weight);
       if (sig.second && ActivationBlocks::get(*sig.second) != layout)
@@ -228,8 +239,11 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
       regions.push_back(map[op.getResidual()].region);
     Value result = op.getResults()[first / perKernel];
     regions.push_back(allocate(result, input.perToken, map).region);
-    QCDeviceExtent y = {1, input.perToken ? uint32_t(tokenTile) : 0};
-    launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
+    QCDeviceExtent y = {1, input.perToken ? uint32_t(sig.tokens) : 0};
+    if (onTensorCores)
+      launch(tensorMatmulKernel(ctx, sig), (sig.groups() + 3) / 4, y, regions);
+    else
+      launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
   }
   return success();
 }
@@ -550,6 +564,13 @@ void LowerToGPUKernelsPass::runOnOperation() {
                        << integerDot << "'";
     return signalPassFailure();
   }
+  if (maxThreads < workgroupThreads || maxThreads > 1024 ||
+      !llvm::isPowerOf2_64(maxThreads)) {
+    module.emitError() << "max-threads must be a power of two from "
+                       << workgroupThreads << " to 1024, found "
+                       << static_cast<int64_t>(maxThreads);
+    return signalPassFailure();
+  }
   OpBuilder b(context);
   b.setInsertionPointToEnd(module.getBody());
   auto kernels = mlir::gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");
@@ -559,6 +580,11 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.words = true;
   target.reproducible = reproducible;
   KernelContext ctx{module, kernels, target, maxTokens, *dot};
+  // The shares of K, and so the order of sums, are those of every target.
+  if (!reproducible) {
+    ctx.maxThreads = maxThreads;
+    ctx.tensorCores = tensorCores;
+  }
   SymbolTable symbols(module);
   RotaryTables tables;
   NamedAttrList steps;

@@ -2,9 +2,9 @@
 //
 // A workgroup computes one row block: thread `lane` of 32 owns an output row,
 // so that neighbouring threads read neighbouring words of the packed weight.
-// The threads of a workgroup split K in four: by blocks where there are enough
-// of them, by the chunks of each block otherwise; the partial sums meet in
-// shared memory and are added in a fixed order.
+// The warps of a workgroup, four or more, split K: by blocks where there are
+// enough of them, by the chunks of each block otherwise; the partial sums meet
+// in shared memory and are added in a fixed order.
 //
 // int8 arithmetic: with codes c, zero point z, scale s of a K block and
 // activations x ~ sx * a, a in [-127, 127], in each block of the activations
@@ -28,9 +28,6 @@ using mlir::qc::gpu::rowsPerGroup;
 
 namespace {
 
-/// Ways to split K.
-constexpr int64_t splits = mlir::qc::gpu::workgroupThreads / rowsPerGroup;
-
 /// Emits the products of a thread's row with a tile of tokens.
 class TileEmitter {
 public:
@@ -42,7 +39,7 @@ public:
         e{b, b.getLoc(), blob, 1, layout.rows, lane, ctx.target},
         format(weight.getFormat()), input(ActivationBlocks::get(weight)),
         arithmetic(arithmetic), split(split), activations(activations),
-        firstToken(firstToken) {}
+        firstToken(firstToken), splits(b.threads / rowsPerGroup) {}
 
   /// Partial sums of `tokens` tokens, f32 each.
   SmallVector<Value> emit(Value rowBlock, int64_t tokens);
@@ -84,6 +81,7 @@ private:
   Value split;
   ValueRange activations;
   Value firstToken;
+  const int64_t splits; ///< ways to split K
 };
 
 } // namespace
@@ -214,8 +212,7 @@ SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
   return next;
 }
 
-/// The value of a splat constant that is an integer.
-static std::optional<int64_t> matchInteger(Value vector) {
+std::optional<int64_t> mlir::qc::gpu::matchInteger(Value vector) {
   DenseFPElementsAttr elements;
   if (!matchPattern(vector, m_Constant(&elements)) || !elements.isSplat())
     return std::nullopt;
@@ -232,7 +229,7 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
   SmallVector<Value> params = format.emitBlockParams(e, at);
   Value scale = b.scalar(format.emitIntegerScale(e, rowParams, params));
   Value zero = format.emitZero(e, params);
-  std::optional<int64_t> integer = matchInteger(zero);
+  std::optional<int64_t> integer = mlir::qc::gpu::matchInteger(zero);
   SmallVector<Value> init, codeSums, at2;
   for (size_t m = 0; m < sums.size(); ++m) {
     Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)), input.blocks);
@@ -290,7 +287,7 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
   return sums;
 }
 
-static std::string kernelName(const MatmulSignature &sig) {
+std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
   std::string name = "matmul_" + mlir::qc::gpu::weightName(sig.weight);
   if (sig.arithmetic == Arithmetic::Int8)
     name += "_int8";
@@ -302,35 +299,59 @@ static std::string kernelName(const MatmulSignature &sig) {
     name += "_bias";
   if (sig.residual)
     name += "_residual";
+  if (sig.threads != workgroupThreads)
+    name += llvm::formatv("_t{0}", sig.threads);
   return name + llvm::formatv("_m{0}", sig.tokens).str();
 }
 
-Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
-                                   const MatmulSignature &sig) {
+SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
+                                               const MatmulSignature &sig) {
   MLIRContext *context = ctx.module.getContext();
   Type words =
       MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
   Type floats =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  SmallVector<WeightType> weights = {sig.weight};
-  if (sig.second)
-    weights.push_back(*sig.second);
+  size_t weights = sig.second ? 2 : 1;
   SmallVector<Type> buffers;
   if (sig.tokens > 1)
     buffers.push_back(words);
-  buffers.append(weights.size(), words);
-  bool int8 = sig.arithmetic == Arithmetic::Int8;
-  if (int8)
+  buffers.append(weights, words);
+  if (sig.arithmetic == Arithmetic::Int8)
     buffers.append({words, floats, words});
   else
     buffers.push_back(floats);
   if (sig.bias)
-    buffers.append(weights.size(), floats);
+    buffers.append(weights, floats);
   if (sig.residual)
     buffers.push_back(floats);
   buffers.push_back(floats);
+  return buffers;
+}
+
+// A load of a warp is 128 bytes, of which a thread has up to eight under way. A
+// GPU of 130 multiprocessors with 4 TB/s and 0.6 us to memory needs 20 KB under
+// way on each: about 16 warps.
+void MatmulSignature::chooseThreads(int64_t most) {
+  constexpr int64_t enoughWarps = 2048;
+  int64_t blocks = arithmetic == Arithmetic::Int8
+                       ? ActivationBlocks::get(weight).blocks
+                       : weight.getLayout().numBlocks();
+  int64_t parts = blocks > 1 ? blocks : weight.getLayout().chunksPerBlock();
+  while (2 * threads <= most &&
+         groups() * threads / rowsPerGroup < enoughWarps &&
+         2 * threads / rowsPerGroup <= parts)
+    threads *= 2;
+}
+
+Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
+                                   const MatmulSignature &sig) {
+  SmallVector<WeightType> weights = {sig.weight};
+  if (sig.second)
+    weights.push_back(*sig.second);
+  bool int8 = sig.arithmetic == Arithmetic::Int8;
   return getOrCreateKernel(
-      ctx, kernelName(sig), buffers, [&](GPUBuilder &b, ValueRange args) {
+      ctx, matmulName(sig), matmulBuffers(ctx, sig),
+      [&](GPUBuilder &b, ValueRange args) {
         size_t next = 0;
         Value state = sig.tokens > 1 ? args[next++] : Value();
         ValueRange blobs = args.slice(next, weights.size());
@@ -347,6 +368,7 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
         Value lane = b.rem(thread, rowsPerGroup);
         Value split = b.div(thread, rowsPerGroup);
         Value firstToken = b.mul(b.groupY(), sig.tokens);
+        int64_t splits = b.threads / rowsPerGroup;
         SmallVector<Value> partials;
         for (auto [weight, blob] : llvm::zip_equal(weights, blobs)) {
           ::qc::PackedLayout layout = weight.getLayout();
@@ -398,5 +420,6 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
           finishRow();
         else
           b.ifThen(b.less(row, n), finishRow);
-      });
+      },
+      sig.threads);
 }

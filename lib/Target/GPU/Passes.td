@@ -30,6 +30,10 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
            "Compute the same bits on every target">,
     Option<"integerDot", "integer-dot", "std::string", "\"emulated\"",
            "How kernels of int8 arithmetic multiply bytes: emulated, spirv (OpSUDot) or nvvm (dp4a)">,
+    Option<"maxThreads", "max-threads", "int64_t", "128",
+           "Most threads of a workgroup, a power of two">,
+    Option<"tensorCores", "tensor-cores", "bool", "false",
+           "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80)">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",

@@ -51,6 +51,7 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
   lower.maxTokens = options.maxTokens;
   lower.reproducible = options.reproducible;
   lower.integerDot = "nvvm";
+  lower.maxThreads = 512;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }

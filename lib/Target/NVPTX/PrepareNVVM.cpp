@@ -99,10 +99,12 @@ void PrepareNVVMPass::runOnOperation() {
         kernel.emitError("has no known_block_size");
         return signalPassFailure();
       }
-      // Two workgroups of 128 threads leave 255 registers a thread. Left alone,
-      // ptxas spills rather than exceed 32 in some small kernels.
+      // Two workgroups of 128 threads or one of 256 leave 255 registers a
+      // thread, one of 512 leaves 128. Left alone, ptxas spills rather than
+      // exceed 32 in some small kernels.
+      bool isLarge = (*kernel.getKnownBlockSize())[0] > 128;
       kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                      b.getI32IntegerAttr(2));
+                      b.getI32IntegerAttr(isLarge ? 1 : 2));
       prepareParameters(kernel);
       prepareSharedMemory(kernel);
     }

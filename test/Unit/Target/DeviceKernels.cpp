@@ -27,7 +27,7 @@ struct Item {
 /// logits = embedding(ids) times `weight`.
 class TestModel {
 public:
-  static constexpr int64_t maxTokens = 24;
+  static constexpr int64_t maxTokens = 80;
   /// Null: `error` says why.
   static std::unique_ptr<TestModel>
   create(const DeviceTarget &target, const Item &embedding, const Item &weight,
@@ -229,7 +229,10 @@ void ::qc::test::checkProduct(const DeviceTarget &target,
       }
   };
   // One token by the kernel of one token; whole, ragged and several tiles.
-  for (size_t m : {1u, 3u, 8u, 21u}) {
+  std::vector<size_t> counts = {1, 3, 8, 21};
+  if (arithmetic == Arithmetic::Int8OnTensorCores)
+    counts = {1, 9, 64, 70}; // tiles of 8 in tiles of 64
+  for (size_t m : counts) {
     std::vector<int32_t> ids(m);
     for (size_t i = 0; i < m; ++i)
       ids[i] = static_cast<int32_t>((i * 5 + m) % tokens);

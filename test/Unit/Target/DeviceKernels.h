@@ -22,7 +22,7 @@
 namespace qc::test {
 
 /// How a matmul computes.
-enum class Arithmetic { F32, Int8, Int8WithDot };
+enum class Arithmetic { F32, Int8, Int8WithDot, Int8OnTensorCores };
 
 /// A way from qc/lm on packed weights to code for a device.
 struct DeviceTarget {

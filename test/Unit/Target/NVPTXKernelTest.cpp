@@ -79,6 +79,8 @@ static DeviceTarget makeTarget() {
     mlir::qc::gpu::LowerToGPUKernelsPassOptions options;
     options.maxTokens = maxTokens;
     options.integerDot = "nvvm";
+    options.maxThreads = 512;
+    options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
   };
@@ -128,6 +130,11 @@ TEST_P(NVPTXKernelTest, Int8ProductMatchesDoubleReference) {
     checkShapes(Arithmetic::Int8);
 }
 
+TEST_P(NVPTXKernelTest, TensorCoreProductMatchesDoubleReference) {
+  if (hasIntegerCodes(GetParam()))
+    checkShapes(Arithmetic::Int8OnTensorCores);
+}
+
 TEST_P(NVPTXKernelTest, DecodeIsExactOnEveryCodePoint) {
   checkDecode(target, GetParam());
 }
@@ -145,13 +152,15 @@ TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
   std::string error;
   auto format = ::qc::parseFormat(GetParam(), error);
   ASSERT_TRUE(format) << error;
-  // Long rows, so that all of a kernel's loops are there.
-  Shape shape = {70, 1200};
+  // Long rows, so that all of a kernel's loops are there, and 512 threads.
+  Shape shape = {70, 2400};
   if (format->check(shape.n, shape.k))
     GTEST_FAIL() << "the shape does not suit the format";
   checkProduct(assembling, GetParam(), *format, shape, Arithmetic::F32);
   if (hasIntegerCodes(GetParam()))
-    checkProduct(assembling, GetParam(), *format, shape, Arithmetic::Int8);
+    for (Arithmetic arithmetic :
+         {Arithmetic::Int8, Arithmetic::Int8OnTensorCores})
+      checkProduct(assembling, GetParam(), *format, shape, arithmetic);
 }
 
 TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {
