@@ -340,6 +340,9 @@ llvm::Error Compiler::run() {
   SmallVector<ModuleOp> halves = {*module};
   if (packedHalf)
     halves.push_back(*packedHalf);
+  if (options.reproducible)
+    for (ModuleOp half : halves)
+      half->setAttr("qc.reproducible", UnitAttr::get(&context));
   llvm::Expected<std::string> metadata =
       buildMetadata(halves, recipe,
                     !onCPU            ? options.target
@@ -431,6 +434,7 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
         lower.mcpu = name;
         lower.tuning = tuning;
         lower.maxTokens = options.maxTokens;
+        lower.reproducible = options.reproducible;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;
         plan.maxTokens = options.maxTokens;
@@ -461,9 +465,10 @@ llvm::Error Compiler::addIntegerDotKernels() {
   PassManager pm(&context, ModuleOp::getOperationName());
   mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
   lower.maxTokens = options.maxTokens;
+  lower.reproducible = options.reproducible;
   lower.integerDot = "spirv";
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
-  mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+  mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm, options.reproducible);
   if (failed(pm.run(*copy)))
     return llvm::createStringError("");
   if (llvm::Error error = addSPIRV(*copy, QC_FEATURE_INTEGER_DOT_PRODUCT))
@@ -495,13 +500,14 @@ llvm::Error Compiler::lowerForSPIRV() {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
+        lower.reproducible = options.reproducible;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;
   if (done)
     return llvm::Error::success();
-  if (llvm::Error error = runPhase("spirv", [](PassManager &pm) {
-        mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm);
+  if (llvm::Error error = runPhase("spirv", [&](PassManager &pm) {
+        mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm, options.reproducible);
       }))
     return error;
   if (done)
@@ -530,6 +536,7 @@ llvm::Error Compiler::lowerForNVPTX() {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
+        lower.reproducible = options.reproducible;
         lower.integerDot = "nvvm";
         lower.maxThreads = 512;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;

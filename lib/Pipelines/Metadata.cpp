@@ -135,6 +135,8 @@ llvm::Expected<std::string> mlir::qc::buildMetadata(ArrayRef<ModuleOp> modules,
       {"weights", std::move(weights)}};
   if (auto pipeline = module->getAttrOfType<StringAttr>("qc.pipeline"))
     result["pipeline"] = toJSON(pipeline);
+  if (module->hasAttr("qc.reproducible"))
+    result["reproducible"] = true;
   if (auto tuning = module->getAttrOfType<DictionaryAttr>("qc.tuning"))
     result["tuning"] = toJSON(tuning);
   if (auto tokenizer = module->getAttrOfType<DictionaryAttr>("lm.tokenizer"))

@@ -90,6 +90,11 @@ static cl::opt<std::string> activations(
     cl::desc("Arithmetic: auto, f32, int8 (of integer formats) or bf16 "
              "(of weights in bf16, on CPUs that have it)"),
     cl::init("auto"), cl::cat(category));
+static cl::opt<bool> reproducible(
+    "reproducible",
+    cl::desc("Compute the same bits on every target, CPU and number of "
+             "threads (slower)"),
+    cl::cat(category));
 static cl::opt<int64_t> maxTokens("max-tokens",
                                   cl::desc("Most tokens of one prefill step"),
                                   cl::init(128), cl::cat(category));
@@ -189,6 +194,10 @@ int main(int argc, char **argv) {
     return usage("kv-cache", kvCache, "auto, f32, f16 or i8");
   if (!oneOf(activations, {"auto", "f32", "int8", "bf16"}))
     return usage("activations", activations, "auto, f32, int8 or bf16");
+  if (activations == "bf16" && reproducible)
+    return fail("--reproducible: --activations=bf16 is for CPUs that have it, "
+                "expected auto, f32 or int8"),
+           2;
   if (activations == "bf16" && device != "cpu")
     return fail("--activations=bf16 is for --target=cpu"), 2;
   if (groupSize < -1)
@@ -238,6 +247,7 @@ int main(int argc, char **argv) {
   options.kvCache = kvCache;
   options.activations = activations;
   options.maxTokens = maxTokens;
+  options.reproducible = reproducible;
   options.threads = threads;
   options.tuning = tuning;
   options.remembered = !noTuning;

@@ -55,6 +55,7 @@ struct CompileOptions {
   std::string dumpDir;          ///< IR after each phase, LLVM IR and assembly
   std::string kvCache = "auto"; ///< f32, f16; auto: f32 if not quantized
   std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
+  bool reproducible = false; ///< the same bits on every target
   std::string runtime;              ///< archive to link
   int64_t maxTokens = 128;
   unsigned threads = 0;   ///< 0: one a core

@@ -81,6 +81,8 @@ int Program::info() {
   }
   if (std::string missing = missingFeatures(activeModel()); !missing.empty())
     std::printf("this CPU lacks   %s\n", missing.c_str());
+  if (metadata.value("reproducible", false))
+    std::printf("arithmetic       reproducible: the same bits on every target\n");
   if (std::string recipe = text("quantization"); !recipe.empty())
     std::printf("quantization     %s\n", recipe.c_str());
   if (std::string pipeline = text("pipeline"); !pipeline.empty())

@@ -514,6 +514,8 @@ static int64_t headsTogether(const TargetFeatures &target, int64_t sharing) {
 func::FuncOp cpu::attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
                                   int64_t heads, double scale,
                                   std::optional<int64_t> window) {
+  if (ctx.target.reproducible)
+    return reproducibleAttentionKernel(ctx, cache, heads, scale, window);
   int64_t d = cache.getHeadDim(), sharing = heads / cache.getHeads();
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);

@@ -80,9 +80,49 @@ void KernelBuilder::forVectors(int64_t n,
   }
 }
 
+Value KernelBuilder::treeSum(Value v) {
+  for (int64_t n = cast<VectorType>(v.getType()).getNumElements(); n > 1;) {
+    n /= 2;
+    auto half = [&](int64_t first) -> Value {
+      return vector::ExtractStridedSliceOp::create(
+          *this, v, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{n},
+          ArrayRef<int64_t>{1});
+    };
+    v = fadd(half(0), half(n));
+  }
+  return vector::ExtractOp::create(*this, v, 0);
+}
+
+/// The sum of reduceVectors() in reproducible mode.
+static Value emitTreeSum(KernelBuilder &b, int64_t n,
+                         function_ref<Value(int64_t, Value)> body) {
+  int64_t full = n / treeLanes * treeLanes;
+  Value sums = b.splat(treeLanes, 0.0);
+  if (full)
+    sums = b.loop(b.index(0), b.index(full), treeLanes, sums,
+                  [&](Value i, ValueRange carried) -> SmallVector<Value> {
+                    return {b.fadd(carried[0], body(treeLanes, i))};
+                  })[0];
+  if (full != n) {
+    // No sum is -0, so adding 0 changes none.
+    Value rest = b.splat(treeLanes, 0.0);
+    for (int64_t at = full, width = treeLanes; at < n; at += width) {
+      while (width > n - at)
+        width /= 2;
+      rest = vector::InsertStridedSliceOp::create(
+          b, body(width, b.index(at)), rest, ArrayRef<int64_t>{at - full},
+          ArrayRef<int64_t>{1});
+    }
+    sums = b.fadd(sums, rest);
+  }
+  return b.treeSum(sums);
+}
+
 Value KernelBuilder::reduceVectors(int64_t n, vector::CombiningKind kind,
                                    double identity,
                                    function_ref<Value(int64_t, Value)> body) {
+  if (target.reproducible && kind == vector::CombiningKind::ADD)
+    return emitTreeSum(*this, n, body);
   auto combine = [&](Value a, Value b) {
     return kind == vector::CombiningKind::ADD ? fadd(a, b) : fmax(a, b);
   };

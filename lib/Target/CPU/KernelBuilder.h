@@ -79,7 +79,7 @@ public:
   Value fmax(Value a, Value b) { return arith::MaxNumFOp::create(*this, a, b); }
   /// a * b + c, rounded once where the CPU can.
   Value fma(Value a, Value b, Value c) {
-    if (!target.fma)
+    if (!target.fma || target.reproducible)
       return fadd(fmul(a, b), c);
     return math::FmaOp::create(*this, a, b, c);
   }
@@ -91,6 +91,9 @@ public:
     return vector::ReductionOp::create(*this, kind, v);
   }
   Value sum(Value v) { return reduce(vector::CombiningKind::ADD, v); }
+  /// Sum of a vector of a power of two elements: of its halves, of their halves
+  /// and so on, as the threads of a GPU's workgroup add up.
+  Value treeSum(Value v);
 
   // Memory
   Value dim(Value memref, int64_t i) {
@@ -155,10 +158,15 @@ public:
   /// tail of powers of two. body(width, offset).
   void forVectors(int64_t n, function_ref<void(int64_t, Value)> body);
   /// The same, adding up (or taking the maximum of) what `body` returns for
-  /// each vector to one scalar.
+  /// each vector to one scalar. In reproducible mode element i is added to the
+  /// sum i % treeLanes, then these are by treeSum().
   Value reduceVectors(int64_t n, vector::CombiningKind kind, double identity,
                       function_ref<Value(int64_t, Value)> body);
 };
+
+/// Sums that reproducible kernels add up in parallel: the threads of a GPU's
+/// workgroup.
+inline constexpr int64_t treeLanes = 128;
 
 /// Largest power of two that divides `n`, at most `limit`.
 int64_t vectorWidth(int64_t n, int64_t limit);

@@ -61,6 +61,11 @@ func::FuncOp appendKernel(KernelContext &ctx, lm::KVCacheType cache);
 func::FuncOp attentionKernel(KernelContext &ctx, lm::KVCacheType cache,
                              int64_t heads, double scale,
                              std::optional<int64_t> window);
+/// The same in reproducible mode.
+func::FuncOp reproducibleAttentionKernel(KernelContext &ctx,
+                                         lm::KVCacheType cache, int64_t heads,
+                                         double scale,
+                                         std::optional<int64_t> window);
 
 //===-- Packed weights (MatmulKernels.cpp, DecodeKernels.cpp) -------------===//
 

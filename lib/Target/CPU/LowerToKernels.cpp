@@ -14,6 +14,7 @@
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "qc/Target/CPU/Passes.h"
 #include "qc/Target/CPU/TargetMachine.h"
+#include "qc/Target/Reproducible/Arithmetic.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::qc::cpu {
@@ -533,6 +534,10 @@ struct LowerToCPUKernelsPass
       module.emitError() << llvm::toString(table.takeError());
       return signalPassFailure();
     }
+    if (reproducible) {
+      cpu->vectors.reproducible = true;
+      cpu->vectors.amx = cpu->vectors.amxBF16 = cpu->vectors.bf16 = false;
+    }
     KernelContext ctx{module, cpu->vectors, std::move(*table)};
     SymbolTable symbols(module);
     EntryPointList entries;
@@ -567,7 +572,13 @@ struct LowerToCPUKernelsPass
     populateMathPolynomialApproximationPatterns(patterns, approximated);
     if (!ctx.target.fma)
       patterns.add<ExpandFma>(&getContext());
+    if (reproducible) {
+      patterns.clear();
+      populateReproducibleArithmeticPatterns(patterns);
+    }
     if (failed(applyPatternsGreedily(module, std::move(patterns))))
+      return signalPassFailure();
+    if (reproducible && failed(verifyReproducible(module)))
       return signalPassFailure();
     module->setAttr("qc.mcpu", StringAttr::get(&getContext(), cpu->name));
     numCalls += calls;

@@ -33,6 +33,8 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
            "Constants that differ from the cost model's">,
     Option<"maxTokens", "max-tokens", "int64_t", "128",
            "Most tokens that one step processes">,
+    Option<"reproducible", "reproducible", "bool", "false",
+           "Compute the same bits on every target">,
   ];
   let dependentDialects = [
     "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",

@@ -160,6 +160,12 @@ Value cpu::emitActivation(KernelBuilder &b, GateKind kind, Value x) {
     // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
     Value cube = b.fmul(b.fmul(x, x), x);
     Value inner = b.fma(cube, constant(0.044715), x);
+    if (b.target.reproducible) {
+      // As GPUs: 1 + tanh(y) = 2 / (1 + exp(-2 y)).
+      Value e = math::ExpOp::create(
+          b, b.fmul(inner, constant(-2 * 0.79788456080286535588)));
+      return b.fdiv(x, b.fadd(constant(1.0), e));
+    }
     Value t = math::TanhOp::create(
         b, b.fmul(inner, constant(0.79788456080286535588)));
     return b.fmul(b.fmul(x, constant(0.5)), b.fadd(constant(1.0), t));

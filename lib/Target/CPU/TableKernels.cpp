@@ -31,7 +31,7 @@ std::optional<TableLayout> TableLayout::get(const TargetFeatures &target,
   std::optional<AdditiveTables> books = weight.getFormat().getAdditiveTables();
   ::qc::PackedLayout layout = weight.getLayout();
   if (!books || arithmetic != Arithmetic::Int8 || !target.vbmi ||
-      target.lanes != 16 || layout.rows != tableRows || books->bits > 8 ||
+      target.reproducible || target.lanes != 16 || layout.rows != tableRows || books->bits > 8 ||
       books->vector % 4 != 0)
     return std::nullopt;
   TableLayout t;

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "qc/Target/GPU/Passes.h"
+#include "qc/Target/Reproducible/Arithmetic.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <deque>
@@ -577,6 +578,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.lanes = 1;
   target.fma = true;
   target.words = true;
+  target.reproducible = reproducible;
   KernelContext ctx{module, kernels, target, maxTokens, *dot};
   ctx.maxThreads = maxThreads;
   ctx.tensorCores = tensorCores;
@@ -614,10 +616,15 @@ void LowerToGPUKernelsPass::runOnOperation() {
 
   // Targets have no erf.
   RewritePatternSet patterns(context);
-  populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
-    return name == math::ErfOp::getOperationName();
-  });
+  if (reproducible)
+    populateReproducibleArithmeticPatterns(patterns);
+  else
+    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+      return name == math::ErfOp::getOperationName();
+    });
   if (failed(applyPatternsGreedily(kernels, std::move(patterns))))
+    return signalPassFailure();
+  if (reproducible && failed(verifyReproducible(kernels)))
     return signalPassFailure();
 
   SmallVector<Attribute> rotary;

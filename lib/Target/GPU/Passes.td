@@ -26,6 +26,8 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
   let options = [
     Option<"maxTokens", "max-tokens", "int64_t", "128",
            "Most tokens that one step processes">,
+    Option<"reproducible", "reproducible", "bool", "false",
+           "Compute the same bits on every target">,
     Option<"integerDot", "integer-dot", "std::string", "\"emulated\"",
            "How kernels of int8 arithmetic multiply bytes: emulated, spirv (OpSUDot) or nvvm (dp4a)">,
     Option<"maxThreads", "max-threads", "int64_t", "128",

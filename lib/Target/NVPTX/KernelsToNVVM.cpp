@@ -49,6 +49,7 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
                                            const ToNVPTXOptions &options) {
   mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
   lower.maxTokens = options.maxTokens;
+  lower.reproducible = options.reproducible;
   lower.integerDot = "nvvm";
   lower.maxThreads = 512;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));

@@ -11,13 +11,16 @@
 
 using namespace mlir;
 
-void mlir::qc::spirv::buildKernelsToSPIRVPipeline(OpPassManager &pm) {
+void mlir::qc::spirv::buildKernelsToSPIRVPipeline(OpPassManager &pm,
+                                                  bool reproducible) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createPrepareSPIRVPass());
   pm.addNestedPass<mlir::gpu::GPUModuleOp>(createConvertMathToSPIRVPass());
   pm.addPass(createConvertGPUToSPIRVPass());
   pm.addPass(createEraseGPUModulesPass());
+  if (reproducible)
+    pm.addPass(createForbidContractionPass());
   OpPassManager &module = pm.nest<mlir::spirv::ModuleOp>();
   module.addPass(mlir::spirv::createSPIRVLowerABIAttributesPass());
   module.addPass(createCSEPass());
@@ -28,7 +31,7 @@ void mlir::qc::spirv::registerKernelsToSPIRVPipeline() {
   PassPipelineRegistration<>(
       "qc-gpu-kernels-to-spirv",
       "Lower generated GPU kernels to SPIR-V with upstream conversions",
-      buildKernelsToSPIRVPipeline);
+      [](OpPassManager &pm) { buildKernelsToSPIRVPipeline(pm); });
   PassPipelineRegistration<ToSPIRVOptions>(
       "qc-to-spirv", "Lower packed lm/qc functions to SPIR-V for Vulkan",
       buildToSPIRVPipeline);
@@ -38,8 +41,9 @@ void mlir::qc::spirv::buildToSPIRVPipeline(OpPassManager &pm,
                                            const ToSPIRVOptions &options) {
   mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
   lower.maxTokens = options.maxTokens;
+  lower.reproducible = options.reproducible;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
-  buildKernelsToSPIRVPipeline(pm);
+  buildKernelsToSPIRVPipeline(pm, options.reproducible);
 }
 
 llvm::Expected<SmallVector<uint32_t>>

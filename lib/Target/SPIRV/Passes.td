@@ -26,4 +26,18 @@ def EraseGPUModulesPass : Pass<"qc-erase-gpu-modules", "::mlir::ModuleOp"> {
   }];
 }
 
+def ForbidContractionPass : Pass<"qc-spirv-forbid-contraction"> {
+  let summary = "Decorate additions and products of floats with NoContraction";
+  let description = [{
+    Vulkan lets drivers fuse a product with a sum, which rounds once instead of
+    twice, unless the results are decorated. Reproducible mode needs every
+    rounding.
+
+    ```mlir
+    %0 = spirv.FMul %a, %b {no_contraction} : f32
+    ```
+  }];
+  let dependentDialects = ["::mlir::spirv::SPIRVDialect"];
+}
+
 #endif // QC_TARGET_SPIRV_PASSES_TD

@@ -26,6 +26,10 @@ struct ToNVPTXOptions : PassPipelineOptions<ToNVPTXOptions> {
       *this, "max-tokens",
       llvm::cl::desc("Most tokens that one step processes"),
       llvm::cl::init(128)};
+  Option<bool> reproducible{
+      *this, "reproducible",
+      llvm::cl::desc("Compute the same bits on every target"),
+      llvm::cl::init(false)};
 };
 /// The same from packed lm/qc functions.
 void buildToNVPTXPipeline(OpPassManager &pm, const ToNVPTXOptions &options);

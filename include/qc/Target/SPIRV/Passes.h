@@ -16,13 +16,17 @@ namespace mlir::qc::spirv {
 #include "qc/Target/SPIRV/Passes.h.inc"
 
 /// From GPU kernels to a spirv.module: upstream conversions.
-void buildKernelsToSPIRVPipeline(OpPassManager &pm);
+void buildKernelsToSPIRVPipeline(OpPassManager &pm, bool reproducible = false);
 
 struct ToSPIRVOptions : PassPipelineOptions<ToSPIRVOptions> {
   Option<int64_t> maxTokens{
       *this, "max-tokens",
       llvm::cl::desc("Most tokens that one step processes"),
       llvm::cl::init(128)};
+  Option<bool> reproducible{
+      *this, "reproducible",
+      llvm::cl::desc("Compute the same bits on every target"),
+      llvm::cl::init(false)};
 };
 /// The same from packed lm/qc functions.
 void buildToSPIRVPipeline(OpPassManager &pm, const ToSPIRVOptions &options);

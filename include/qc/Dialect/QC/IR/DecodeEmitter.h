@@ -26,6 +26,8 @@ struct TargetFeatures {
        amxBF16 = false;
   /// A GPU: `blob` is memref<?xi32>, no value is narrower than a word.
   bool words = false;
+  /// Kernels compute the same bits on every device (docs/Reproducible.md).
+  bool reproducible = false;
 };
 
 /// Vectors of inputs as sums of one entry of each of `books` codebooks, times
