@@ -580,8 +580,11 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.words = true;
   target.reproducible = reproducible;
   KernelContext ctx{module, kernels, target, maxTokens, *dot};
-  ctx.maxThreads = maxThreads;
-  ctx.tensorCores = tensorCores;
+  // Both add up the parts of K in another order.
+  if (!reproducible) {
+    ctx.maxThreads = maxThreads;
+    ctx.tensorCores = tensorCores;
+  }
   SymbolTable symbols(module);
   RotaryTables tables;
   NamedAttrList steps;
