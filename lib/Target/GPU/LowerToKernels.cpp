@@ -580,7 +580,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.words = true;
   target.reproducible = reproducible;
   KernelContext ctx{module, kernels, target, maxTokens, *dot};
-  // The shares of K, and so the order of sums, are those of every target.
+  // Both add up the parts of K in another order.
   if (!reproducible) {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
