@@ -163,6 +163,19 @@ class ReproducibleTest(tools.Scratch):
             f"output-dir={self.folder}}}",
         )
 
+    def test_gelu(self):
+        """Activations that no supported family has."""
+        module = self.path("silu.mlir")
+        tools.run([tools.tool("qc-import"), STORIES, "-o", module])
+        with open(module) as file:
+            text = file.read()
+        for kind in ("gelu", "gelu_tanh", "relu"):
+            changed = self.path(f"{kind}.mlir")
+            with open(changed, "w") as file:
+                file.write(text.replace("<silu>", f"<{kind}>"))
+            self.assertNotEqual(text.count("<silu>"), 0)
+            self.check(changed, PROMPT[:20], "--quantize=none")
+
     def test_scale_of_a_row(self):
         """A scale a row: blocks as long as K, which shares split by chunks."""
         self.check(STORIES, PROMPT, "--quantize=int8", "--group-size=-1")
