@@ -14,8 +14,9 @@ ActivationLayout ActivationLayout::get(WeightType weight, Arithmetic arithmetic,
                                        const KernelTuning &tuning) {
   ::qc::PackedLayout layout = weight.getLayout();
   if (arithmetic == Arithmetic::F32)
-    return {arithmetic,          layout.k,           layout.blockK,
-            layout.paddedBlockK, layout.numBlocks(), 0};
+    return {arithmetic,         layout.k,
+            layout.blockK,      layout.paddedBlockK,
+            layout.numBlocks(), tuning.interleavesF32 ? tuning.tokenTile : 0};
   if (arithmetic == Arithmetic::BF16) {
     int64_t tileK = amxTileK / 2;
     return {arithmetic, layout.k,
@@ -178,6 +179,35 @@ static void emitRoundBlock(KernelBuilder &b, const ActivationLayout &layout,
          [&](Value i) { place.store(zero, out, b.add(i, length)); });
 }
 
+/// Interleaves the tokens of a tile; one alone is copied.
+static void emitInterleaveBlock(KernelBuilder &b,
+                                const ActivationLayout &layout, ValueRange args,
+                                Value row, Value block, int64_t length) {
+  Value x = args[0], out = b.flatten(args[1]);
+  Value from = b.mul(block, layout.blockK);
+  CodePlace place(b, layout, /*hasAMX=*/false, b.dim(x, 0), row, block);
+  auto branch =
+      scf::IfOp::create(b, b.less(place.count, b.index(2)), /*else=*/true);
+  for (bool alone : {true, false}) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(alone ? branch.thenBlock() : branch.elseBlock());
+    Value first =
+        b.add(b.mul(row, layout.paddedK()), b.mul(block, layout.paddedBlockK));
+    auto store = [&](Value v, Value at) {
+      if (alone)
+        b.storeVector(v, out, b.add(first, at));
+      else
+        place.store(v, out, at);
+    };
+    b.forVectors(length, [&](int64_t width, Value at) {
+      store(b.loadVector(width, x, {row, b.add(from, at)}), at);
+    });
+    b.forVectors(layout.paddedBlockK - length, [&](int64_t width, Value at) {
+      store(b.splat(width, 0.0), b.add(at, length));
+    });
+  }
+}
+
 static void emitPadBlock(KernelBuilder &b, const ActivationLayout &layout,
                          ValueRange args, Value row, Value block,
                          int64_t length) {
@@ -211,7 +241,8 @@ func::FuncOp cpu::prepareKernel(KernelContext &ctx,
       [&](KernelBuilder &b, ValueRange args) {
         auto emit = int8                                    ? emitQuantizeBlock
                     : layout.arithmetic == Arithmetic::BF16 ? emitRoundBlock
-                                                            : emitPadBlock;
+                    : layout.tile ? emitInterleaveBlock
+                                  : emitPadBlock;
         int64_t blocks = layout.numBlocks();
         ItemRange range =
             b.partition(b.mul(b.dim(args[0], 0), blocks), args[args.size() - 2],

@@ -19,6 +19,8 @@ KernelTuning KernelTuning::forTarget(const TargetFeatures &target) {
   // Zen 4, int4 and int8: 2 to 8 are alike from memory; int8 dot products and
   // f32 multiply-adds take 4 cycles.
   tuning.sums = 4;
+  // Reproducible kernels read rows.
+  tuning.interleavesF32 = !target.reproducible;
   // Half of the registers.
   tuning.scoreRegisters = target.avx512 ? 16 : 8;
   return tuning;

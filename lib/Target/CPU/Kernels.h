@@ -82,13 +82,16 @@ struct ActivationLayout {
   static ActivationLayout get(WeightType weight, Arithmetic arithmetic,
                               const KernelTuning &tuning);
   /// Inputs of a token that lie side by side: what one dot product takes.
-  int64_t group() const { return arithmetic == Arithmetic::Int8 ? 4 : 2; }
+  int64_t group() const {
+    return arithmetic == Arithmetic::Int8   ? 4
+           : arithmetic == Arithmetic::BF16 ? 2
+                                            : 1;
+  }
   int64_t numBlocks() const { return blocks; }
   int64_t paddedK() const { return numBlocks() * paddedBlockK; }
-  /// f32 activations that need no padding are read where they are.
-  bool needsPreparation() const {
-    return arithmetic != Arithmetic::F32 || paddedK() != k;
-  }
+  /// f32 activations that are neither interleaved nor padded are read where
+  /// they are.
+  bool needsPreparation() const { return tile || paddedK() != k; }
   /// Elements from token to token in tiles of 16: of one A tile, so that it is
   /// contiguous, or of a whole block, where the last A tile overlaps others.
   int64_t amxStride() const {
@@ -111,7 +114,8 @@ inline Value numAMXTokens(KernelBuilder &b, Value tokens) {
 Arithmetic supported(Arithmetic wanted, WeightType weight,
                      const TargetFeatures &target);
 
-/// f32: (x, out f32 [tokens, paddedK], thread, threads)
+/// f32: (x, out f32 [tokens, paddedK], thread, threads); with layout.tile the
+/// tokens interleaved as for int8, by single inputs
 /// bf16: (x, out bf16 [tokens, paddedK], thread, threads), rounded to nearest
 /// even; the tokens interleaved as for int8, by pairs of inputs; K padded with
 /// zeros to whole tiles of AMX

@@ -528,15 +528,15 @@ struct LowerToCPUKernelsPass
                          << static_cast<int64_t>(maxTokens);
       return signalPassFailure();
     }
+    if (reproducible) {
+      cpu->vectors.reproducible = true;
+      cpu->vectors.amx = cpu->vectors.amxBF16 = cpu->vectors.bf16 = false;
+    }
     llvm::Expected<TuningTable> table =
         TuningTable::parse(tuning, cpu->vectors);
     if (!table) {
       module.emitError() << llvm::toString(table.takeError());
       return signalPassFailure();
-    }
-    if (reproducible) {
-      cpu->vectors.reproducible = true;
-      cpu->vectors.amx = cpu->vectors.amxBF16 = cpu->vectors.bf16 = false;
     }
     KernelContext ctx{module, cpu->vectors, std::move(*table)};
     SymbolTable symbols(module);

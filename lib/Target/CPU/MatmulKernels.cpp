@@ -294,12 +294,15 @@ SmallVector<Value> TileEmitter::chunksF32(Value chunks, ValueRange rowParams,
   // Enough inputs in a loop body to fill the pipeline.
   int64_t unroll = std::max<int64_t>(1, 8 / layout.chunkK);
   int64_t main = count / unroll * unroll;
+  Value tileAt = b.mul(row, input.paddedK());
   auto chunk = [&](Value at, Value k, int64_t phase, SmallVector<Value> sums) {
     for (auto [j, w] :
          llvm::enumerate(format.emitChunk(e, at, rowParams, blockParams))) {
-      Value from = b.add(k, static_cast<int64_t>(j));
+      // Tokens are interleaved.
+      Value at0 =
+          b.add(tileAt, b.mul(b.add(k, static_cast<int64_t>(j)), tokens));
       for (int64_t m = 0; m < tokens; ++m) {
-        Value x = b.load(activations[0], {b.add(row, m), from});
+        Value x = b.load(activations[0], b.add(at0, m));
         Value &sum = sums[m * ways + (phase + static_cast<int64_t>(j)) % ways];
         sum = b.fma(w, b.broadcast(e.rows, x), sum);
       }

@@ -28,7 +28,7 @@ public:
         format(weight.getFormat()), arithmetic(arithmetic), tuning(tuning),
         activations(activations) {
     // Tokens are interleaved, see prepareKernel().
-    if (arithmetic != Arithmetic::F32)
+    if (input.tile)
       for (Value &part : this->activations)
         part = b.flatten(part);
   }

@@ -35,6 +35,8 @@ struct KernelTuning {
   int64_t sums = 4;
   /// Vector registers that hold scores in attention.
   int64_t scoreRegisters = 8;
+  /// f32 activations are interleaved by tiles of tokens, as others are.
+  bool interleavesF32 = true;
 
   /// The cost model: what the registers of the target suggest, and constants
   /// that were measured.
