@@ -539,6 +539,7 @@ llvm::Error Compiler::lowerForNVPTX() {
         lower.reproducible = options.reproducible;
         lower.integerDot = "nvvm";
         lower.maxThreads = 512;
+        lower.wideLoads = true;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))

@@ -61,8 +61,8 @@ static Value stateIndex(GPUBuilder &b, Value state, int64_t field) {
 }
 
 /// The elements of a word of the cache.
-static SmallVector<Value> unpack(GPUBuilder &b, const CacheLayout &cache,
-                                 Value word) {
+static SmallVector<Value> unpack(GPUBuilder &b, const KernelContext &ctx,
+                                 const CacheLayout &cache, Value word) {
   if (cache.perWord() == 1)
     return {b.asF32(word)};
   if (cache.isInt8()) {
@@ -74,8 +74,8 @@ static SmallVector<Value> unpack(GPUBuilder &b, const CacheLayout &cache,
     }
     return elements;
   }
-  return {emitHalfToF32(b, b.getLoc(), b.land(word, b.i32(0xffff))),
-          emitHalfToF32(b, b.getLoc(), b.shr(word, 16))};
+  return {emitHalfToF32(b, b.getLoc(), b.land(word, b.i32(0xffff)), ctx.target),
+          emitHalfToF32(b, b.getLoc(), b.shr(word, 16), ctx.target)};
 }
 
 static std::string cacheName(const CacheLayout &cache) {
@@ -162,8 +162,10 @@ Kernel mlir::qc::gpu::appendKernel(KernelContext &ctx,
           Value at = b.add(b.mul(token, columns), b.mul(item, cache.perWord()));
           if (cache.perWord() == 1)
             return b.asWord(b.load(from, at));
-          Value low = emitF32ToHalf(b, b.getLoc(), b.load(from, at));
-          Value high = emitF32ToHalf(b, b.getLoc(), b.load(from, b.add(at, 1)));
+          Value low =
+              emitF32ToHalf(b, b.getLoc(), b.load(from, at), ctx.target);
+          Value high = emitF32ToHalf(b, b.getLoc(), b.load(from, b.add(at, 1)),
+                                     ctx.target);
           return b.lor(low, b.shl(high, 16));
         };
         b.ifThen(b.less(item, items), [&] {
@@ -230,7 +232,7 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
                     Value word = b.load(args[2], address.key(own, read, w));
                     Value total = sum[0];
                     for (auto [j, k] :
-                         llvm::enumerate(unpack(b, cache, word))) {
+                         llvm::enumerate(unpack(b, ctx, cache, word))) {
                       Value d =
                           b.add(b.mul(w, perWord), static_cast<int64_t>(j));
                       total = b.fma(k, b.load(query, d), total);
@@ -275,7 +277,8 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
                       Value v = b.load(
                           args[2], address.value(own, b.add(first, i), word));
                       SmallVector<Value> added;
-                      for (auto [j, x] : llvm::enumerate(unpack(b, cache, v)))
+                      for (auto [j, x] :
+                           llvm::enumerate(unpack(b, ctx, cache, v)))
                         added.push_back(b.fma(p, x, acc[j]));
                       return added;
                     });

@@ -108,8 +108,9 @@ public:
     return arith::BitcastOp::create(*this, getI32Type(), value);
   }
   /// The only element of vector<1xT>.
-  Value scalar(Value vector) {
-    return vector::ExtractOp::create(*this, vector, 0);
+  Value scalar(Value vector) { return element(vector, 0); }
+  Value element(Value vector, int64_t at) {
+    return vector::ExtractOp::create(*this, vector, at);
   }
 
   // Memory
@@ -132,6 +133,13 @@ public:
   }
   Value groupX() { return group(mlir::gpu::Dimension::x); }
   Value groupY() { return group(mlir::gpu::Dimension::y); }
+  /// `value` of the lane of the warp whose number differs in the bits `lanes`.
+  Value shuffleXor(Value value, int64_t lanes) {
+    return mlir::gpu::ShuffleOp::create(*this, value,
+                                        static_cast<int32_t>(lanes), 32,
+                                        mlir::gpu::ShuffleMode::XOR)
+        .getShuffleResult();
+  }
   /// All threads of the workgroup meet; their stores are seen.
   void barrier() { mlir::gpu::BarrierOp::create(*this); }
 
@@ -177,6 +185,8 @@ struct KernelContext {
   IntegerDot integerDot = IntegerDot::Emulated;
   int64_t maxThreads = 128; ///< of a workgroup; Vulkan promises 128
   bool tensorCores = false; ///< mma.sync of 16x8x32 bytes, sm_80
+  /// A thread has 4 rows and loads 128 bits; warps of 32 threads exchange sums.
+  bool wideLoads = false;
 };
 
 /// Threads of a workgroup, unless a kernel says otherwise.

@@ -578,12 +578,15 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.lanes = 1;
   target.fma = true;
   target.words = true;
+  target.f16 = *dot == IntegerDot::NVVM;
   target.reproducible = reproducible;
   KernelContext ctx{module, kernels, target, maxTokens, *dot};
   // Both add up the parts of K in another order.
   if (!reproducible) {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
+    ctx.wideLoads = wideLoads;
+    ctx.target.wideLoads = wideLoads;
   }
   SymbolTable symbols(module);
   RotaryTables tables;

@@ -6,6 +6,10 @@
 // enough of them, by the chunks of each block otherwise; the partial sums meet
 // in shared memory and are added in a fixed order.
 //
+// With wide loads a thread owns four neighbouring rows, whose words are one
+// load of 128 bits, and an activation that it loads serves all four. The four
+// parts of a warp split K, too, and exchange their sums by shuffles.
+//
 // int8 arithmetic: with codes c, zero point z, scale s of a K block and
 // activations x ~ sx * a, a in [-127, 127], in each block of the activations
 //   sum w x = s sx (sum c a - z sum a),
@@ -33,16 +37,12 @@ class TileEmitter {
 public:
   /// `activations`: x, or codes, scales and sums.
   TileEmitter(GPUBuilder &b, const KernelContext &ctx, WeightType weight,
-              Arithmetic arithmetic, Value blob, Value lane, Value split,
-              ValueRange activations, Value firstToken)
-      : b(b), ctx(ctx), layout(weight.getLayout()),
-        e{b, b.getLoc(), blob, 1, layout.rows, lane, ctx.target},
-        format(weight.getFormat()), input(ActivationBlocks::get(weight)),
-        arithmetic(arithmetic), split(split), activations(activations),
-        firstToken(firstToken), splits(b.threads / rowsPerGroup) {}
+              Arithmetic arithmetic, Value blob, ValueRange activations,
+              Value firstToken, int64_t tokens);
 
-  /// Partial sums of `tokens` tokens, f32 each.
-  SmallVector<Value> emit(Value rowBlock, int64_t tokens);
+  /// Partial sums of row ownRow() of each token, f32, of a warp's part of K.
+  SmallVector<Value> emit(Value rowBlock);
+  Value ownRow();
 
 private:
   SmallVector<Value> blockF32(Value at, Value index, ValueRange rowParams,
@@ -60,6 +60,8 @@ private:
   SmallVector<Value>
   forChunks(ValueRange init, Value chunks, int64_t count,
             function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
+  /// Sums of the thread's rows of one token become the warp's sum of one row.
+  Value exchange(ValueRange rowSums);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
   Value activation(int64_t token, Value index, Value inBlock, int64_t j);
   /// acc + 4-way dot product of unsigned codes with signed activations.
@@ -69,7 +71,11 @@ private:
   int64_t numBlocks() const {
     return arithmetic == Arithmetic::Int8 ? input.blocks : layout.numBlocks();
   }
-  bool splitsBlocks() const { return numBlocks() >= splits; }
+  /// Chunks of each.
+  int64_t numChunks() const {
+    return arithmetic == Arithmetic::Int8 ? input.paddedBlockK / layout.chunkK
+                                          : layout.chunksPerBlock();
+  }
 
   GPUBuilder &b;
   const KernelContext &ctx;
@@ -78,24 +84,65 @@ private:
   FormatAttrInterface format;
   mlir::qc::ActivationBlocks input;
   Arithmetic arithmetic;
-  Value split;
   ValueRange activations;
   Value firstToken;
-  const int64_t splits; ///< ways to split K
+  const int64_t tokens, rows; ///< of a thread; sums[token * rows + row]
+  /// Ways to split the blocks and the chunks of each, and the thread's part.
+  int64_t blockWays, chunkWays;
+  Value blockPart, chunkPart;
 };
 
 } // namespace
+
+/// Whether the arrays of a row block begin at multiples of 16 bytes.
+static bool isWide(const ::qc::PackedLayout &layout) {
+  return layout.rows == rowsPerGroup && layout.rowHeaderBytes % 16 == 0 &&
+         layout.blockParamBytes % 16 == 0 && layout.chunkBytes % 16 == 0;
+}
+
+TileEmitter::TileEmitter(GPUBuilder &b, const KernelContext &ctx,
+                         WeightType weight, Arithmetic arithmetic, Value blob,
+                         ValueRange activations, Value firstToken,
+                         int64_t tokens)
+    : b(b), ctx(ctx), layout(weight.getLayout()),
+      e{b, b.getLoc(), blob, 1, layout.rows, Value(), ctx.target},
+      format(weight.getFormat()), input(ActivationBlocks::get(weight)),
+      arithmetic(arithmetic), activations(activations), firstToken(firstToken),
+      tokens(tokens), rows(ctx.wideLoads && isWide(layout) ? 4 : 1) {
+  int64_t lanes = rowsPerGroup / rows; // that hold the row block
+  int64_t splits = b.threads / lanes;
+  e.rows = rows;
+  e.firstRow = b.mul(b.rem(b.thread(), lanes), rows);
+  chunkWays = numBlocks() >= splits ? 1 : splits;
+  if (rows > 1) {
+    // The longest part, in chunks; parameters of a block take about one.
+    auto longest = [&](int64_t ways) {
+      return llvm::divideCeil(numBlocks(), splits / ways) *
+             (llvm::divideCeil(numChunks(), ways) + 1);
+    };
+    for (int64_t ways = splits / 2; ways > 0; ways /= 2)
+      if (longest(ways) <= longest(chunkWays))
+        chunkWays = ways;
+  }
+  blockWays = splits / chunkWays;
+  Value split = b.div(b.thread(), lanes);
+  chunkPart = blockWays == 1 ? split : b.rem(split, chunkWays);
+  blockPart = blockWays == 1 ? b.index(0) : b.div(split, chunkWays);
+}
 
 SmallVector<Value> TileEmitter::forChunks(
     ValueRange init, Value chunks, int64_t count,
     function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
   // Some features in a loop body, to have several loads under way.
-  int64_t ways = splitsBlocks() ? 1 : splits;
+  // Entries of f32 tables take too many registers for more than one chunk.
+  bool hasFew = arithmetic == Arithmetic::Int8 || layout.headerBytes == 0;
+  int64_t features = rows > 1 && tokens == 1 && hasFew ? 32 : 8;
   int64_t unroll = 1;
-  while (unroll * 2 * layout.chunkK <= 8 && count % (unroll * 2 * ways) == 0)
+  while (unroll * 2 * layout.chunkK <= features &&
+         count % (unroll * 2 * chunkWays) == 0)
     unroll *= 2;
-  Value begin = ways == 1 ? b.index(0) : b.mul(split, unroll);
-  return b.loop(begin, b.index(count), unroll * ways, init,
+  Value begin = b.mul(chunkPart, unroll);
+  return b.loop(begin, b.index(count), unroll * chunkWays, init,
                 [&](Value c, ValueRange carried) {
                   SmallVector<Value> next(carried);
                   for (int64_t u = 0; u < unroll; ++u) {
@@ -131,12 +178,13 @@ SmallVector<Value> TileEmitter::chunkF32(Value at, Value index, Value inBlock,
   SmallVector<Value> next(sums);
   for (auto [j, weight] :
        llvm::enumerate(format.emitChunk(e, at, rowParams, params))) {
-    Value w = b.scalar(weight);
-    for (size_t m = 0; m < next.size(); ++m)
-      next[m] = b.fma(w,
-                      activation(static_cast<int64_t>(m), index, inBlock,
-                                 static_cast<int64_t>(j)),
-                      next[m]);
+    for (int64_t m = 0; m < tokens; ++m) {
+      Value x = activation(m, index, inBlock, static_cast<int64_t>(j));
+      for (int64_t row = 0; row < rows; ++row) {
+        Value &sum = next[m * rows + row];
+        sum = b.fma(b.element(weight, row), x, sum);
+      }
+    }
   }
   return next;
 }
@@ -155,8 +203,9 @@ SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
         return chunkF32(chunk, index, inBlock, rowParams, params, carried);
       });
   if (scale)
-    for (auto [value, sum] : llvm::zip_equal(part, sums))
-      value = b.fma(value, b.scalar(scale), sum);
+    for (auto [i, value] : llvm::enumerate(part))
+      value = b.fma(value, b.element(scale, static_cast<int64_t>(i) % rows),
+                    sums[i]);
   return part;
 }
 
@@ -201,12 +250,15 @@ SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
                       arith::ShRUIOp::create(b, inBlock, b.index(2)));
   SmallVector<Value> next(sums);
   for (auto [j, codes] : llvm::enumerate(format.emitCodes(e, at, rowParams))) {
-    Value code = b.scalar(codes);
     Value word = b.add(first, static_cast<int64_t>(j) % perPlane);
-    for (size_t m = 0; m < next.size(); ++m) {
-      Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)),
-                        input.blocks * input.paddedBlockK / 4);
-      next[m] = dot(next[m], code, b.load(activations[0], b.add(row, word)));
+    for (int64_t m = 0; m < tokens; ++m) {
+      Value token =
+          b.mul(b.add(firstToken, m), input.blocks * input.paddedBlockK / 4);
+      Value x = b.load(activations[0], b.add(token, word));
+      for (int64_t row = 0; row < rows; ++row) {
+        Value &sum = next[m * rows + row];
+        sum = dot(sum, b.element(codes, row), x);
+      }
     }
   }
   return next;
@@ -227,22 +279,22 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
                                           ValueRange rowParams,
                                           ValueRange sums) {
   SmallVector<Value> params = format.emitBlockParams(e, at);
-  Value scale = b.scalar(format.emitIntegerScale(e, rowParams, params));
+  Value scale = format.emitIntegerScale(e, rowParams, params);
   Value zero = format.emitZero(e, params);
   std::optional<int64_t> integer = mlir::qc::gpu::matchInteger(zero);
   SmallVector<Value> init, codeSums, at2;
-  for (size_t m = 0; m < sums.size(); ++m) {
-    Value row = b.mul(b.add(firstToken, static_cast<int64_t>(m)), input.blocks);
-    at2.push_back(b.add(row, index));
+  for (int64_t m = 0; m < tokens; ++m) {
+    Value token = b.mul(b.add(firstToken, m), input.blocks);
+    at2.push_back(b.add(token, index));
     Value sum = b.load(activations[2], at2.back());
     // Threads that share a block subtract the zero point once.
-    if (!splitsBlocks())
-      sum = b.select(b.compare(arith::CmpIPredicate::eq, split, b.index(0)),
+    if (chunkWays > 1)
+      sum = b.select(b.compare(arith::CmpIPredicate::eq, chunkPart, b.index(0)),
                      sum, b.i32(0));
     codeSums.push_back(sum);
-    init.push_back(integer ? b.mul(sum, b.i32(-*integer)) : b.i32(0));
+    init.append(rows, integer ? b.mul(sum, b.i32(-*integer)) : b.i32(0));
   }
-  int64_t count = input.paddedBlockK / layout.chunkK;
+  int64_t count = numChunks();
   Value chunks = b.add(at, layout.blockParamBytes);
   if (int64_t perBlock = layout.chunksPerBlock() / count; perBlock > 1)
     chunks =
@@ -254,20 +306,52 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
   auto toF32 = [&](Value v) -> Value {
     return arith::SIToFPOp::create(b, b.getF32Type(), v);
   };
-  for (size_t m = 0; m < sums.size(); ++m) {
-    Value ints = toF32(part[m]);
-    if (!integer)
-      ints = b.fsub(ints, b.fmul(b.scalar(zero), toF32(codeSums[m])));
-    Value factor = b.fmul(scale, b.load(activations[1], at2[m]));
-    part[m] = b.fma(ints, factor, sums[m]);
+  for (int64_t m = 0; m < tokens; ++m) {
+    Value sx = b.load(activations[1], at2[m]);
+    for (int64_t row = 0; row < rows; ++row) {
+      Value &sum = part[m * rows + row];
+      Value ints = toF32(sum);
+      if (!integer)
+        ints = b.fsub(ints, b.fmul(b.element(zero, row), toF32(codeSums[m])));
+      Value factor = b.fmul(b.element(scale, row), sx);
+      sum = b.fma(ints, factor, sums[m * rows + row]);
+    }
   }
   return part;
 }
 
-SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
+// A lane gives the rows away that its partner keeps.
+Value TileEmitter::exchange(ValueRange rowSums) {
+  if (rows == 1)
+    return rowSums.front();
+  int64_t lanes = rowsPerGroup / rows;
+  Value part = b.rem(b.div(b.thread(), lanes), rows);
+  SmallVector<Value> kept(rowSums);
+  for (int64_t half = rows / 2; half > 0; half /= 2) {
+    Value keepsUpper = b.compare(arith::CmpIPredicate::uge,
+                                 b.rem(part, 2 * half), b.index(half));
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < half; ++i) {
+      Value own = b.select(keepsUpper, kept[i + half], kept[i]);
+      Value other = b.select(keepsUpper, kept[i], kept[i + half]);
+      next.push_back(b.fadd(own, b.shuffleXor(other, half * lanes)));
+    }
+    kept = next;
+  }
+  return kept.front();
+}
+
+Value TileEmitter::ownRow() {
+  int64_t lanes = rowsPerGroup / rows;
+  if (rows == 1)
+    return e.firstRow;
+  return b.add(e.firstRow, b.rem(b.div(b.thread(), lanes), rows));
+}
+
+SmallVector<Value> TileEmitter::emit(Value rowBlock) {
   SmallVector<Value> rowParams = format.emitRowParams(e, b.index(0), rowBlock);
   Value blocks = b.add(rowBlock, layout.rowHeaderBytes);
-  SmallVector<Value> sums(tokens, b.f32(0.0));
+  SmallVector<Value> sums(tokens * rows, b.f32(0.0));
   int64_t perBlock = numBlocks() / layout.numBlocks();
   auto body = [&](Value index, ValueRange carried) {
     Value at =
@@ -276,15 +360,17 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock, int64_t tokens) {
                ? blockF32(at, index, rowParams, carried)
                : blockInt8(at, index, rowParams, carried);
   };
-  if (numBlocks() == 1)
+  if (numBlocks() == 1 && blockWays == 1)
     sums = body(b.index(0), sums);
   else
-    sums = b.loop(splitsBlocks() ? split : b.index(0), b.index(numBlocks()),
-                  splitsBlocks() ? splits : 1, sums, body);
+    sums = b.loop(blockPart, b.index(numBlocks()), blockWays, sums, body);
   if (Value scale = format.emitRowScale(e, rowParams))
-    for (Value &sum : sums)
-      sum = b.fmul(sum, b.scalar(scale));
-  return sums;
+    for (auto [i, sum] : llvm::enumerate(sums))
+      sum = b.fmul(sum, b.element(scale, static_cast<int64_t>(i) % rows));
+  SmallVector<Value> result;
+  for (int64_t m = 0; m < tokens; ++m)
+    result.push_back(exchange(ValueRange(sums).slice(m * rows, rows)));
+  return result;
 }
 
 std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
@@ -374,13 +460,13 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
           ::qc::PackedLayout layout = weight.getLayout();
           Value rowBlock = b.add(b.mul(b.groupX(), layout.rowBlockBytes()),
                                  layout.headerBytes);
-          TileEmitter emitter(b, ctx, weight, sig.arithmetic, blob, lane, split,
-                              activations, firstToken);
+          TileEmitter emitter(b, ctx, weight, sig.arithmetic, blob, activations,
+                              firstToken, sig.tokens);
           Value partial = b.shared(sig.tokens * b.threads);
-          for (auto [m, sum] :
-               llvm::enumerate(emitter.emit(rowBlock, sig.tokens)))
+          Value own = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
+          for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
             b.store(sum, partial,
-                    b.add(thread, static_cast<int64_t>(m) * b.threads));
+                    b.add(own, static_cast<int64_t>(m) * b.threads));
           partials.push_back(partial);
         }
         b.barrier();

@@ -32,6 +32,8 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
            "How kernels of int8 arithmetic multiply bytes: emulated, spirv (OpSUDot) or nvvm (dp4a)">,
     Option<"maxThreads", "max-threads", "int64_t", "128",
            "Most threads of a workgroup, a power of two">,
+    Option<"wideLoads", "wide-loads", "bool", "false",
+           "A thread has four rows of a weight, whose words it loads at once (128 bits); sums meet in gpu.shuffle of 32 lanes">,
     Option<"tensorCores", "tensor-cores", "bool", "false",
            "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80)">,
   ];

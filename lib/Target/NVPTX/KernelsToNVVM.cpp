@@ -52,6 +52,7 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
   lower.reproducible = options.reproducible;
   lower.integerDot = "nvvm";
   lower.maxThreads = 512;
+  lower.wideLoads = true;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }

@@ -30,7 +30,7 @@ constexpr int64_t anySize = int64_t(1) << 30;
 
 static bool isWritten(Value buffer) {
   return llvm::any_of(buffer.getUses(), [](OpOperand &use) {
-    return !isa<memref::LoadOp>(use.getOwner());
+    return !isa<memref::LoadOp, vector::LoadOp>(use.getOwner());
   });
 }
 

@@ -80,6 +80,7 @@ static DeviceTarget makeTarget() {
     options.maxTokens = maxTokens;
     options.integerDot = "nvvm";
     options.maxThreads = 512;
+    options.wideLoads = true;
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);

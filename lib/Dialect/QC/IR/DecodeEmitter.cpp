@@ -80,7 +80,7 @@ Value DecodeEmitter::loadF32(Value offset, Type type) {
   int64_t bits = type.getIntOrFloatBitWidth();
   Value raw = loadElements(atRows(offset, bits / 8), bits);
   if (type.isF16())
-    return emitHalfToF32(b, loc, raw);
+    return emitHalfToF32(b, loc, raw, target);
   if (type.isBF16())
     return emitBfloatToF32(b, loc, raw);
   return arith::BitcastOp::create(b, loc, f32Vector(), raw);

@@ -61,8 +61,15 @@ struct Bits {
 } // namespace
 
 // Not by multiplying with a power of two: a device may flush subnormals.
-Value mlir::qc::emitHalfToF32(OpBuilder &b, Location loc, Value bits) {
+Value mlir::qc::emitHalfToF32(OpBuilder &b, Location loc, Value bits,
+                              const TargetFeatures &target) {
   Bits m{b, loc, bits};
+  if (target.f16) {
+    Value half =
+        arith::TruncIOp::create(b, loc, m.shaped(b.getI16Type()), bits);
+    half = arith::BitcastOp::create(b, loc, m.shaped(b.getF16Type()), half);
+    return arith::ExtFOp::create(b, loc, m.shaped(b.getF32Type()), half);
+  }
   Value sign = m.shl(m.land(bits, 0x8000), 16);
   Value magnitude = m.land(bits, 0x7fff);
   Value normal = m.add(m.shl(magnitude, 13), m.i(112u << 23));
@@ -82,8 +89,15 @@ Value mlir::qc::emitBfloatToF32(OpBuilder &b, Location loc, Value bits) {
   return m.toF32(m.shl(bits, 16));
 }
 
-Value mlir::qc::emitF32ToHalf(OpBuilder &b, Location loc, Value value) {
+Value mlir::qc::emitF32ToHalf(OpBuilder &b, Location loc, Value value,
+                              const TargetFeatures &target) {
   Bits m{b, loc, value};
+  if (target.f16) {
+    Value half =
+        arith::TruncFOp::create(b, loc, m.shaped(b.getF16Type()), value);
+    half = arith::BitcastOp::create(b, loc, m.shaped(b.getI16Type()), half);
+    return arith::ExtUIOp::create(b, loc, m.shaped(b.getI32Type()), half);
+  }
   Value bits = m.toI32(value);
   Value sign = m.shr(m.land(bits, 0x80000000), 16);
   Value magnitude = m.land(bits, 0x7fffffff);
@@ -128,9 +142,44 @@ Value DecodeEmitter::loadElement(Value offset, int64_t bits) {
 
 Value DecodeEmitter::loadElements(Value offset, int64_t bits) {
   SmallVector<Value> lanes;
-  for (int64_t row = 0; row < rows; ++row)
-    lanes.push_back(loadElement(add(offset, row * bits / 8), bits));
+  if (target.wideLoads && rows == 4)
+    lanes = loadRowWords(offset, bits);
+  else
+    for (int64_t row = 0; row < rows; ++row)
+      lanes.push_back(loadElement(add(offset, row * bits / 8), bits));
   return vector::FromElementsOp::create(b, loc, i32Vector(), lanes);
+}
+
+SmallVector<Value> DecodeEmitter::loadWords(Value first, int64_t count) {
+  SmallVector<Value> words;
+  if (!target.wideLoads || (count != 2 && count != 4)) {
+    for (int64_t i = 0; i < count; ++i)
+      words.push_back(
+          memref::LoadOp::create(b, loc, blob, ValueRange{add(first, i)}));
+    return words;
+  }
+  Value all = vector::LoadOp::create(
+      b, loc, VectorType::get({count}, b.getI32Type()), blob, ValueRange{first},
+      /*nontemporal=*/false, llvm::MaybeAlign(4 * count));
+  for (int64_t i = 0; i < count; ++i)
+    words.push_back(vector::ExtractOp::create(b, loc, all, i));
+  return words;
+}
+
+// Of four rows, `offset` is a multiple of what they take: arrays of a row block
+// begin at multiples of 16 bytes (isWide() in lib/Target/GPU).
+SmallVector<Value> DecodeEmitter::loadRowWords(Value offset, int64_t bits) {
+  SmallVector<Value> lanes;
+  for (Value word : loadWords(wordIndex(b, loc, offset), rows * bits / 32)) {
+    Bits m{b, loc, word};
+    for (int64_t at = 0; at < 32; at += bits) {
+      Value element = at ? m.shr(word, static_cast<uint32_t>(at)) : word;
+      if (at + bits < 32)
+        element = m.land(element, (1u << bits) - 1);
+      lanes.push_back(element);
+    }
+  }
+  return lanes;
 }
 
 SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
@@ -144,9 +193,16 @@ SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
     if (entryWords != 1)
       at = arith::MulIOp::create(b, loc, at, constantIndex(entryWords));
     at = arith::AddIOp::create(b, loc, at, first);
+    // Tables of 8-byte entries begin at multiples of 8.
+    SmallVector<Value> words;
+    if (count == entryWords && count == 2)
+      words = loadWords(at, count);
+    else
+      for (int64_t i = 0; i < count; ++i)
+        words.push_back(
+            memref::LoadOp::create(b, loc, blob, ValueRange{add(at, i)}));
     for (int64_t i = 0; i < count; ++i)
-      lanes[i].push_back(
-          memref::LoadOp::create(b, loc, blob, ValueRange{add(at, i)}));
+      lanes[i].push_back(words[i]);
   }
   SmallVector<Value> result;
   for (ArrayRef<Value> values : lanes)

@@ -26,6 +26,10 @@ struct TargetFeatures {
        amxBF16 = false;
   /// A GPU: `blob` is memref<?xi32>, no value is narrower than a word.
   bool words = false;
+  /// With `words`: there are instructions that convert f16 to f32 and back.
+  bool f16 = false;
+  /// With `words`: 2 or 4 aligned words load at once.
+  bool wideLoads = false;
   /// Kernels compute the same bits on every device (docs/Reproducible.md).
   bool reproducible = false;
 };
@@ -96,6 +100,11 @@ private:
   /// `words` only: the word that holds byte `offset`, or the element of `bits`
   /// bits there, zero extended to i32.
   Value loadWord(Value offset);
+  /// The `count` words from word `first` on, where `first` is a multiple of
+  /// `count`.
+  SmallVector<Value> loadWords(Value first, int64_t count);
+  /// The elements of `bits` bits of four rows.
+  SmallVector<Value> loadRowWords(Value offset, int64_t bits);
   Value loadElement(Value offset, int64_t bits);
   /// Elements of `bits` bits of the lanes, zero extended to vector<rows x i32>.
   Value loadElements(Value offset, int64_t bits);
@@ -103,11 +112,14 @@ private:
 };
 
 /// The f32 value of the f16 or bf16 in the low bits of `bits` (i32 or a vector
-/// of it), exact, subnormals included, in integer arithmetic.
-Value emitHalfToF32(OpBuilder &b, Location loc, Value bits);
+/// of it), exact, subnormals included, in integer arithmetic unless the target
+/// has f16.
+Value emitHalfToF32(OpBuilder &b, Location loc, Value bits,
+                    const TargetFeatures &target);
 Value emitBfloatToF32(OpBuilder &b, Location loc, Value bits);
 /// The f16 nearest to an f32 (ties to even) in the low bits of an i32.
-Value emitF32ToHalf(OpBuilder &b, Location loc, Value value);
+Value emitF32ToHalf(OpBuilder &b, Location loc, Value value,
+                    const TargetFeatures &target);
 
 } // namespace mlir::qc
 
