@@ -14,6 +14,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/SPIRV/Transforms/Passes.h"
@@ -33,12 +34,12 @@
 using namespace mlir;
 
 void mlir::qc::registerAllDialects(DialectRegistry &registry) {
-  registry
-      .insert<QCDialect, lm::LMDialect, amx::AMXDialect, arith::ArithDialect,
-              cf::ControlFlowDialect, func::FuncDialect, mlir::gpu::GPUDialect,
-              LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
-              NVVM::NVVMDialect, scf::SCFDialect, mlir::spirv::SPIRVDialect,
-              tensor::TensorDialect, vector::VectorDialect>();
+  registry.insert<QCDialect, lm::LMDialect, amx::AMXDialect,
+                  arith::ArithDialect, cf::ControlFlowDialect,
+                  func::FuncDialect, mlir::gpu::GPUDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, nvgpu::NVGPUDialect,
+                  NVVM::NVVMDialect, scf::SCFDialect, mlir::spirv::SPIRVDialect,
+                  tensor::TensorDialect, vector::VectorDialect>();
   func::registerAllExtensions(registry);
   mlir::qc::nvptx::registerConversionInterfaces(registry);
 }

@@ -116,8 +116,10 @@ std::optional<int64_t> matchInteger(Value vector);
 /// The same in int8 arithmetic on tensor cores, tokens in tiles of sig.tokens,
 /// a multiple of 8; (groups() / 4, tokens / tile)
 Kernel tensorMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
-/// Tokens of a tile: the sums of two weights take twice the registers.
-inline int64_t tensorTokens(bool gate) { return gate ? 32 : 64; }
+/// Most tokens of a tile.
+inline constexpr int64_t mostTensorTokens = 64;
+/// Tokens of a tile for these weights and gate.
+int64_t tensorTokens(const MatmulSignature &sig);
 
 /// state, weight, out; (1, tokens)
 Kernel embeddingKernel(KernelContext &ctx, WeightType weight);

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "qc/Target/GPU/Passes.h"
@@ -135,7 +136,7 @@ MemoryRegion StepLowering::state() const {
 /// Tokens of a prefill step in whole tiles: kernels read, but do not write,
 /// beyond the last one.
 static int64_t tokenRows(const KernelContext &ctx) {
-  int64_t tile = ctx.tensorCores ? tensorTokens(/*gate=*/false) : tokenTile;
+  int64_t tile = ctx.tensorCores ? mostTensorTokens : tokenTile;
   return (ctx.maxTokens + tile - 1) / tile * tile;
 }
 
@@ -206,15 +207,15 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     bool onTensorCores = ctx.tensorCores && input.perToken &&
                          arithmetic == Arithmetic::Int8 &&
                          ctx.maxTokens >= leastTensorTokens;
-    sig.tokens = onTensorCores    ? tensorTokens(op.getGate().has_value())
-                 : input.perToken ? tokenTile
-                                  : 1;
     sig.bias = !op.getBiases().empty();
     sig.residual = static_cast<bool>(op.getResidual());
     sig.gate = op.getGate();
     sig.weight = cast<WeightType>(op.getWeights()[first].getType());
     if (perKernel == 2)
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
+    sig.tokens = onTensorCores    ? tensorTokens(sig)
+                 : input.perToken ? tokenTile
+                                  : 1;
     SmallVector<MemoryRegion> activations = {input.region};
     if (sig.tokens == 1)
       sig.chooseThreads(ctx.maxThreads);

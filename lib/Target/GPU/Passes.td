@@ -39,7 +39,7 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
-    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::nvgpu::NVGPUDialect", "::mlir::NVVM::NVVMDialect",
     "::mlir::scf::SCFDialect", "::mlir::spirv::SPIRVDialect", "::mlir::vector::VectorDialect"
   ];
   let statistics = [

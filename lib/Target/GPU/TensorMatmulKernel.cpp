@@ -12,11 +12,14 @@
 // as they are stored, its codes go from emitCodes() to the product in
 // registers, and what it needs of B are as many consecutive words.
 //
+// Codes and activations come through shared memory (Staging.h) where their
+// sizes allow it, from global memory otherwise.
+//
 // Sums of a block of activations become f32 as in MatmulKernels.cpp:
 //   sum w x = s sx (sum c a - z sum a).
 //
 //===----------------------------------------------------------------------===//
-#include "Kernels.h"
+#include "Staging.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include <numeric>
 
@@ -27,6 +30,9 @@ using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
 using mlir::qc::gpu::MatmulSignature;
 using mlir::qc::gpu::rowsPerGroup;
+using mlir::qc::gpu::StagePlan;
+using mlir::qc::gpu::Staging;
+using mlir::qc::gpu::workgroupThreads;
 
 namespace {
 
@@ -42,7 +48,8 @@ public:
               int64_t tiles)
       : b(b), layout(weight.getLayout()), format(weight.getFormat()),
         input(ActivationBlocks::get(weight)), activations(activations),
-        firstToken(firstToken), tiles(tiles) {
+        firstToken(firstToken), tiles(tiles), ownChunks(laneChunks(weight)),
+        weight(weight) {
     group = b.div(lane, 4);
     quarter = b.rem(lane, 4);
     for (int64_t r = 0; r < laneRows; ++r)
@@ -51,22 +58,44 @@ public:
   }
 
   /// Sums of rows group + 8 r and tokens firstToken + 8 t + 2 quarter + i:
-  /// element (r * tiles + t) * 2 + i.
-  SmallVector<Value> emit(Value rowBlock);
+  /// element (r * tiles + t) * 2 + i. `buffer`: shared words for the stages of
+  /// `plan`.
+  SmallVector<Value> emit(Value rowBlock, const std::optional<StagePlan> &plan,
+                          Value buffer);
+
+  /// A lane's chunks at a time: their words fill the registers of a product.
+  static int64_t laneChunks(WeightType weight) {
+    return weight.getLayout().chunkK % 8 == 0 ? 1 : 2;
+  }
 
 private:
-  SmallVector<Value> emitBlock(Value at, Value index,
-                               ArrayRef<SmallVector<Value>> rowParams,
-                               ValueRange sums);
-  /// sums + products of a chunk, or two, in each quarter of the warp.
-  SmallVector<Value> emitStep(Value chunks, Value index, Value first,
-                              ArrayRef<SmallVector<Value>> rowParams,
-                              ValueRange sums);
+  /// Chunks of one block, or a part of one, and the activations for them.
+  struct Part {
+    Value chunks;        ///< byte offset of the first
+    int64_t count;       ///< of chunks
+    Value codes;         ///< memory of the activations
+    Value firstRow;      ///< word of token `group` of the tile, first input
+    int64_t tokenStride; ///< words from one token to the next
+  };
+  using Params = ArrayRef<SmallVector<Value>>;
+
+  /// sums + products of block `index`; `products` emits those of its codes.
+  SmallVector<Value>
+  emitBlock(Value index, Params rowParams, ValueRange sums,
+            function_ref<SmallVector<Value>(ValueRange)> products,
+            Value params);
+  /// ints + products of all chunks of `part`.
+  SmallVector<Value> emitPart(const Part &part, Params rowParams,
+                              ValueRange ints);
+  /// ints + products of a chunk, or two, in each quarter of the warp.
+  SmallVector<Value> emitStep(const Part &part, Value first, Params rowParams,
+                              ValueRange ints);
+  SmallVector<Value> emitStaged(Value blocks, Value buffer,
+                                const StagePlan &plan, Params rowParams,
+                                ValueRange sums);
   /// Chunks of the block of activations.
   int64_t numChunks() const { return input.paddedBlockK / layout.chunkK; }
-  /// A lane's chunks at a time: their words fill the registers of a product.
-  int64_t laneChunks() const { return layout.chunkK % 8 == 0 ? 1 : 2; }
-  int64_t laneWords() const { return laneChunks() * layout.chunkK / 4; }
+  int64_t laneWords() const { return ownChunks * layout.chunkK / 4; }
 
   GPUBuilder &b;
   ::qc::PackedLayout layout;
@@ -74,7 +103,8 @@ private:
   mlir::qc::ActivationBlocks input;
   ValueRange activations; ///< codes, scales, sums
   Value firstToken, group, quarter;
-  int64_t tiles;
+  int64_t tiles, ownChunks;
+  WeightType weight;
   SmallVector<DecodeEmitter> rows;
 };
 
@@ -97,10 +127,9 @@ static SmallVector<Value> multiply(GPUBuilder &b, ArrayRef<Value> a,
   return next;
 }
 
-SmallVector<Value> WarpEmitter::emitStep(Value chunks, Value index, Value first,
-                                         ArrayRef<SmallVector<Value>> rowParams,
-                                         ValueRange sums) {
-  int64_t count = numChunks(), own = laneChunks(), words = laneWords();
+SmallVector<Value> WarpEmitter::emitStep(const Part &part, Value first,
+                                         Params rowParams, ValueRange sums) {
+  int64_t count = part.count, own = ownChunks, words = laneWords();
   Value chunk = b.add(first, b.mul(quarter, own));
   // Lanes that find no chunk multiply by zeros.
   bool isWhole = count % (4 * own) == 0;
@@ -116,7 +145,7 @@ SmallVector<Value> WarpEmitter::emitStep(Value chunks, Value index, Value first,
       Value next = v == 0 ? chunk : b.add(chunk, v);
       if (v > 0 && count % own != 0)
         next = b.select(b.less(next, count), next, b.index(0));
-      Value at = b.add(chunks, b.mul(next, layout.chunkBytes));
+      Value at = b.add(part.chunks, b.mul(next, layout.chunkBytes));
       SmallVector<Value> all = format.emitCodes(e, at, rowParams[r]);
       int64_t perPlane = layout.chunkK / 4;
       codes.resize(all.size() / static_cast<size_t>(perPlane));
@@ -128,12 +157,9 @@ SmallVector<Value> WarpEmitter::emitStep(Value chunks, Value index, Value first,
     }
 
   SmallVector<Value> next(sums);
-  int64_t rowWords = input.blocks * input.paddedBlockK / 4;
-  Value inBlock = b.add(b.mul(index, input.paddedBlockK / 4),
-                        b.mul(chunk, layout.chunkK / 4));
+  Value inRow = b.add(part.firstRow, b.mul(chunk, layout.chunkK / 4));
   for (int64_t t = 0; t < tiles; ++t) {
-    Value token = b.add(b.add(firstToken, t * tileTokens), group);
-    Value from = b.add(b.mul(token, rowWords), inBlock);
+    Value from = b.add(inRow, t * tileTokens * part.tokenStride);
     SmallVector<Value> x;
     for (int64_t i = 0; i < words; ++i) {
       Value valid = exists;
@@ -145,7 +171,7 @@ SmallVector<Value> WarpEmitter::emitStep(Value chunks, Value index, Value first,
       Value at = b.add(from, i);
       if (valid)
         at = b.select(valid, at, from);
-      Value word = b.load(activations[0], at);
+      Value word = b.load(part.codes, at);
       x.push_back(valid ? b.select(valid, word, b.i32(0)) : word);
     }
     for (const auto &plane : codes)
@@ -168,10 +194,22 @@ SmallVector<Value> WarpEmitter::emitStep(Value chunks, Value index, Value first,
   return next;
 }
 
+SmallVector<Value> WarpEmitter::emitPart(const Part &part, Params rowParams,
+                                         ValueRange ints) {
+  int64_t step = 4 * ownChunks;
+  if (part.count <= step)
+    return emitStep(part, b.index(0), rowParams, ints);
+  return b.loop(b.index(0), b.index(part.count), step, ints,
+                [&](Value first, ValueRange carried) {
+                  return emitStep(part, first, rowParams, carried);
+                });
+}
+
 SmallVector<Value>
-WarpEmitter::emitBlock(Value at, Value index,
-                       ArrayRef<SmallVector<Value>> rowParams,
-                       ValueRange sums) {
+WarpEmitter::emitBlock(Value index, Params rowParams, ValueRange sums,
+                       function_ref<SmallVector<Value>(ValueRange)> products,
+                       Value at) {
+  SmallVector<Value> ints = products(SmallVector<Value>(sums.size(), b.i32(0)));
   SmallVector<Value> scales, zeros;
   for (auto [r, e] : llvm::enumerate(rows)) {
     SmallVector<Value> params = format.emitBlockParams(e, at);
@@ -180,19 +218,6 @@ WarpEmitter::emitBlock(Value at, Value index,
     zeros.push_back(format.emitZero(e, params));
   }
   std::optional<int64_t> integer = mlir::qc::gpu::matchInteger(zeros[0]);
-  int64_t count = numChunks(), step = 4 * laneChunks();
-  Value chunks = b.add(at, layout.blockParamBytes);
-  if (int64_t perBlock = layout.chunksPerBlock() / count; perBlock > 1)
-    chunks =
-        b.add(chunks, b.mul(b.rem(index, perBlock), count * layout.chunkBytes));
-  SmallVector<Value> none(sums.size(), b.i32(0)), ints;
-  if (count <= step)
-    ints = emitStep(chunks, index, b.index(0), rowParams, none);
-  else
-    ints = b.loop(b.index(0), b.index(count), step, none,
-                  [&](Value first, ValueRange carried) {
-                    return emitStep(chunks, index, first, rowParams, carried);
-                  });
   auto toF32 = [&](Value v) -> Value {
     return arith::SIToFPOp::create(b, b.getF32Type(), v);
   };
@@ -220,20 +245,67 @@ WarpEmitter::emitBlock(Value at, Value index,
   return next;
 }
 
-SmallVector<Value> WarpEmitter::emit(Value rowBlock) {
+SmallVector<Value> WarpEmitter::emitStaged(Value blocks, Value buffer,
+                                           const StagePlan &plan,
+                                           Params rowParams, ValueRange sums) {
+  Staging staging(b, plan, weight, buffer, rows[0].blob, blocks, activations[0],
+                  firstToken);
+  for (DecodeEmitter &e : rows) {
+    e.tables = e.blob;
+    e.blob = buffer;
+  }
+  staging.begin();
+  auto block = [&](Value index, ValueRange carried) {
+    Value first = b.mul(index, plan.perBlock);
+    auto products = [&](ValueRange none) {
+      auto one = [&](Value part, ValueRange ints) {
+        Value stage = b.add(first, part);
+        staging.advance(stage);
+        Value chunks = b.add(staging.weights(stage), layout.blockParamBytes);
+        return emitPart({chunks, plan.chunks, buffer,
+                         staging.token(stage, group), plan.tokenStride},
+                        rowParams, ints);
+      };
+      if (plan.perBlock == 1)
+        return one(b.index(0), none);
+      return b.loop(b.index(0), b.index(plan.perBlock), 1, none, one);
+    };
+    // Each stage has the parameters.
+    Value params = staging.weights(b.add(first, plan.perBlock - 1));
+    return emitBlock(index, rowParams, carried, products, params);
+  };
+  return b.loop(b.index(0), b.index(input.blocks), 1, sums, block);
+}
+
+SmallVector<Value> WarpEmitter::emit(Value rowBlock,
+                                     const std::optional<StagePlan> &plan,
+                                     Value buffer) {
   SmallVector<SmallVector<Value>> rowParams;
   for (DecodeEmitter &e : rows)
     rowParams.push_back(format.emitRowParams(e, b.index(0), rowBlock));
   Value blocks = b.add(rowBlock, layout.rowHeaderBytes);
   int64_t perBlock = input.blocks / layout.numBlocks();
-  SmallVector<Value> none(laneRows * tiles * 2, b.f32(0.0));
-  SmallVector<Value> sums =
-      b.loop(b.index(0), b.index(input.blocks), 1, none,
-             [&](Value index, ValueRange carried) {
-               Value at = b.add(
-                   blocks, b.mul(b.div(index, perBlock), layout.blockBytes()));
-               return emitBlock(at, index, rowParams, carried);
-             });
+  int64_t rowWords = input.blocks * input.paddedBlockK / 4;
+  auto block = [&](Value index, ValueRange carried) {
+    Value at =
+        b.add(blocks, b.mul(b.div(index, perBlock), layout.blockBytes()));
+    Value chunks = b.add(at, layout.blockParamBytes);
+    if (perBlock > 1)
+      chunks = b.add(chunks, b.mul(b.rem(index, perBlock),
+                                   numChunks() * layout.chunkBytes));
+    Value row = b.add(b.mul(b.add(firstToken, group), rowWords),
+                      b.mul(index, input.paddedBlockK / 4));
+    auto products = [&](ValueRange none) {
+      return emitPart({chunks, numChunks(), activations[0], row, rowWords},
+                      rowParams, none);
+    };
+    return emitBlock(index, rowParams, carried, products, at);
+  };
+  SmallVector<Value> sums(laneRows * tiles * 2, b.f32(0.0));
+  if (plan)
+    sums = emitStaged(blocks, buffer, *plan, rowParams, sums);
+  else
+    sums = b.loop(b.index(0), b.index(input.blocks), 1, sums, block);
   for (auto [r, e] : llvm::enumerate(rows))
     if (Value scale = format.emitRowScale(e, rowParams[r]))
       for (int64_t i = 0; i < tiles * 2; ++i) {
@@ -241,6 +313,18 @@ SmallVector<Value> WarpEmitter::emit(Value rowBlock) {
         sum = b.fmul(sum, b.scalar(scale));
       }
   return sums;
+}
+
+static std::optional<StagePlan> planStages(WeightType weight, int64_t tokens) {
+  return StagePlan::make(weight, 4 * WarpEmitter::laneChunks(weight),
+                         workgroupThreads / warp, tokens);
+}
+
+// The sums of two weights take twice the registers; without stages every token
+// has addresses.
+int64_t mlir::qc::gpu::tensorTokens(const MatmulSignature &sig) {
+  bool isFull = !sig.gate && planStages(sig.weight, mostTensorTokens);
+  return isFull ? mostTensorTokens : mostTensorTokens / 2;
 }
 
 Kernel mlir::qc::gpu::tensorMatmulKernel(KernelContext &ctx,
@@ -265,18 +349,35 @@ Kernel mlir::qc::gpu::tensorMatmulKernel(KernelContext &ctx,
         int64_t n = sig.weight.getN(), tiles = sig.tokens / tileTokens;
         int64_t warps = b.threads / warp, groups = sig.groups();
         Value lane = b.rem(b.thread(), warp);
-        Value rowBlock =
-            b.add(b.mul(b.groupX(), warps), b.div(b.thread(), warp));
+        Value own = b.add(b.mul(b.groupX(), warps), b.div(b.thread(), warp));
         Value firstToken = b.mul(b.groupY(), sig.tokens);
-        auto body = [&] {
-          SmallVector<SmallVector<Value>> sums;
-          for (auto [weight, blob] : llvm::zip_equal(weights, blobs)) {
+        SmallVector<std::optional<StagePlan>> plans;
+        int64_t words = 0;
+        for (WeightType weight : weights) {
+          plans.push_back(planStages(weight, sig.tokens));
+          if (plans.back())
+            words = std::max(words, plans.back()->words());
+        }
+        Value buffer = words ? b.shared(words, b.getI32Type()) : Value();
+        // A product is of a whole warp, the barriers of a pipeline are of all:
+        // warps without a row block leave at once, or compute the last one,
+        // too, and do not store it.
+        bool isWhole = groups % warps == 0;
+        Value rowBlock =
+            isWhole || !buffer ? own : b.min(own, b.index(groups - 1));
+        SmallVector<SmallVector<Value>> sums;
+        auto multiplyAll = [&] {
+          for (auto [weight, blob, plan] :
+               llvm::zip_equal(weights, blobs, plans)) {
             ::qc::PackedLayout layout = weight.getLayout();
             WarpEmitter emitter(b, ctx, weight, blob, lane, activations,
                                 firstToken, tiles);
-            sums.push_back(emitter.emit(b.add(
-                b.mul(rowBlock, layout.rowBlockBytes()), layout.headerBytes)));
+            Value at = b.add(b.mul(rowBlock, layout.rowBlockBytes()),
+                             layout.headerBytes);
+            sums.push_back(emitter.emit(at, plan, buffer));
           }
+        };
+        auto storeAll = [&] {
           Value count = b.toIndex(b.load(state, b.index(1)));
           for (int64_t r = 0; r < laneRows; ++r) {
             Value row = b.add(b.add(b.mul(rowBlock, rowsPerGroup), 8 * r),
@@ -310,10 +411,20 @@ Kernel mlir::qc::gpu::tensorMatmulKernel(KernelContext &ctx,
               b.ifThen(b.less(row, n), finish);
           }
         };
-        // A product is of a whole warp, and so is this condition.
-        if (groups % warps == 0)
-          body();
-        else
-          b.ifThen(b.less(rowBlock, groups), body);
+        auto guarded = [&](function_ref<void()> body) {
+          if (isWhole)
+            body();
+          else
+            b.ifThen(b.less(own, groups), body);
+        };
+        if (buffer) {
+          multiplyAll();
+          guarded(storeAll);
+        } else {
+          guarded([&] {
+            multiplyAll();
+            storeAll();
+          });
+        }
       });
 }

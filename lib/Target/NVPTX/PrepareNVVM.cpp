@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "qc/Target/NVPTX/Passes.h"
@@ -30,6 +31,8 @@ constexpr int64_t anySize = int64_t(1) << 30;
 
 static bool isWritten(Value buffer) {
   return llvm::any_of(buffer.getUses(), [](OpOperand &use) {
+    if (auto copy = dyn_cast<nvgpu::DeviceAsyncCopyOp>(use.getOwner()))
+      return copy.getDst() == use.get();
     return !isa<memref::LoadOp, vector::LoadOp>(use.getOwner());
   });
 }

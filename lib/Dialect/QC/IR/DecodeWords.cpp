@@ -150,16 +150,18 @@ Value DecodeEmitter::loadElements(Value offset, int64_t bits) {
   return vector::FromElementsOp::create(b, loc, i32Vector(), lanes);
 }
 
-SmallVector<Value> DecodeEmitter::loadWords(Value first, int64_t count) {
+SmallVector<Value> DecodeEmitter::loadWords(Value memory, Value first,
+                                            int64_t count) {
   SmallVector<Value> words;
   if (!target.wideLoads || (count != 2 && count != 4)) {
     for (int64_t i = 0; i < count; ++i)
       words.push_back(
-          memref::LoadOp::create(b, loc, blob, ValueRange{add(first, i)}));
+          memref::LoadOp::create(b, loc, memory, ValueRange{add(first, i)}));
     return words;
   }
   Value all = vector::LoadOp::create(
-      b, loc, VectorType::get({count}, b.getI32Type()), blob, ValueRange{first},
+      b, loc, VectorType::get({count}, b.getI32Type()), memory,
+      ValueRange{first},
       /*nontemporal=*/false, llvm::MaybeAlign(4 * count));
   for (int64_t i = 0; i < count; ++i)
     words.push_back(vector::ExtractOp::create(b, loc, all, i));
@@ -170,7 +172,8 @@ SmallVector<Value> DecodeEmitter::loadWords(Value first, int64_t count) {
 // begin at multiples of 16 bytes (isWide() in lib/Target/GPU).
 SmallVector<Value> DecodeEmitter::loadRowWords(Value offset, int64_t bits) {
   SmallVector<Value> lanes;
-  for (Value word : loadWords(wordIndex(b, loc, offset), rows * bits / 32)) {
+  for (Value word :
+       loadWords(blob, wordIndex(b, loc, offset), rows * bits / 32)) {
     Bits m{b, loc, word};
     for (int64_t at = 0; at < 32; at += bits) {
       Value element = at ? m.shr(word, static_cast<uint32_t>(at)) : word;
@@ -184,6 +187,7 @@ SmallVector<Value> DecodeEmitter::loadRowWords(Value offset, int64_t bits) {
 
 SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
                                               Value index, int64_t count) {
+  Value memory = tables ? tables : blob;
   Value first = wordIndex(b, loc, table);
   SmallVector<SmallVector<Value>> lanes(count);
   for (int64_t row = 0; row < rows; ++row) {
@@ -196,11 +200,11 @@ SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
     // Tables of 8-byte entries begin at multiples of 8.
     SmallVector<Value> words;
     if (count == entryWords && count == 2)
-      words = loadWords(at, count);
+      words = loadWords(memory, at, count);
     else
       for (int64_t i = 0; i < count; ++i)
         words.push_back(
-            memref::LoadOp::create(b, loc, blob, ValueRange{add(at, i)}));
+            memref::LoadOp::create(b, loc, memory, ValueRange{add(at, i)}));
     for (int64_t i = 0; i < count; ++i)
       lanes[i].push_back(words[i]);
   }

@@ -49,6 +49,9 @@ struct DecodeEmitter {
   int64_t stride; ///< rows of a row block of the layout, a multiple of `rows`
   Value firstRow; ///< of the row block that lane 0 has (index); null is 0
   const TargetFeatures &target;
+  /// `words` only: the memory that lookups read, where `blob` is a copy of a
+  /// part of it.
+  Value tables = {};
 
   VectorType f32Vector() { return VectorType::get({rows}, b.getF32Type()); }
   VectorType i32Vector() { return VectorType::get({rows}, b.getI32Type()); }
@@ -102,7 +105,7 @@ private:
   Value loadWord(Value offset);
   /// The `count` words from word `first` on, where `first` is a multiple of
   /// `count`.
-  SmallVector<Value> loadWords(Value first, int64_t count);
+  SmallVector<Value> loadWords(Value memory, Value first, int64_t count);
   /// The elements of `bits` bits of four rows.
   SmallVector<Value> loadRowWords(Value offset, int64_t bits);
   Value loadElement(Value offset, int64_t bits);

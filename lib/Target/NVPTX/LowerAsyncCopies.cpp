@@ -1,0 +1,80 @@
+//===- LowerAsyncCopies.cpp - nvgpu.device_async_copy to cp.async ---------===//
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "qc/Target/NVPTX/Passes.h"
+
+namespace mlir::qc::nvptx {
+#define GEN_PASS_DEF_LOWERASYNCCOPIESPASS
+#include "qc/Target/NVPTX/Passes.h.inc"
+} // namespace mlir::qc::nvptx
+
+using namespace mlir;
+
+namespace {
+struct LowerAsyncCopiesPass
+    : mlir::qc::nvptx::impl::LowerAsyncCopiesPassBase<LowerAsyncCopiesPass> {
+  using LowerAsyncCopiesPassBase::LowerAsyncCopiesPassBase;
+  void runOnOperation() override;
+};
+} // namespace
+
+/// What a cast that the conversion left was made from, if it has `Type`.
+template <typename Type>
+static Value converted(Value value) {
+  auto cast = value.getDefiningOp<UnrealizedConversionCastOp>();
+  if (!cast || cast.getInputs().size() != 1 ||
+      !isa<Type>(cast.getInputs()[0].getType()))
+    return Value();
+  return cast.getInputs()[0];
+}
+
+/// memref[index] as a pointer; null if the operands were not converted.
+static Value pointerTo(ImplicitLocOpBuilder &b, Value memref,
+                       ValueRange indices) {
+  auto type = cast<MemRefType>(memref.getType());
+  Value descriptor = converted<LLVM::LLVMStructType>(memref);
+  if (!descriptor || indices.size() != 1 || !type.getLayout().isIdentity())
+    return Value();
+  Value index = converted<IntegerType>(indices[0]);
+  if (!index)
+    return Value();
+  Value base = LLVM::ExtractValueOp::create(b, descriptor, 1);
+  return LLVM::GEPOp::create(b, base.getType(), type.getElementType(), base,
+                             ArrayRef<LLVM::GEPArg>{index});
+}
+
+static LogicalResult lower(nvgpu::DeviceAsyncCopyOp copy) {
+  ImplicitLocOpBuilder b(copy.getLoc(), copy);
+  if (!copy->use_empty() || copy.getSrcElements())
+    return copy.emitOpError(
+        "must copy whole elements and have a token that nobody uses");
+  Value to = pointerTo(b, copy.getDst(), copy.getDstIndices());
+  Value from = pointerTo(b, copy.getSrc(), copy.getSrcIndices());
+  if (!to || !from)
+    return copy.emitOpError("must have one index of a one-dimensional memref "
+                            "that convert-gpu-to-nvvm has lowered");
+  from = LLVM::AddrSpaceCastOp::create(
+      b, LLVM::LLVMPointerType::get(b.getContext(), /*addressSpace=*/1), from);
+  auto type = cast<MemRefType>(copy.getDst().getType());
+  int64_t bytes =
+      copy.getDstElements().getSExtValue() * type.getElementTypeBitWidth() / 8;
+  NVVM::CpAsyncOp::create(b, to, from, static_cast<uint32_t>(bytes),
+                          copy.getBypassL1().value_or(false)
+                              ? NVVM::LoadCacheModifierKind::CG
+                              : NVVM::LoadCacheModifierKind::CA,
+                          Value());
+  copy.erase();
+  return success();
+}
+
+void LowerAsyncCopiesPass::runOnOperation() {
+  SmallVector<nvgpu::DeviceAsyncCopyOp> copies;
+  getOperation().walk(
+      [&](nvgpu::DeviceAsyncCopyOp op) { copies.push_back(op); });
+  for (nvgpu::DeviceAsyncCopyOp copy : copies)
+    if (failed(lower(copy)))
+      return signalPassFailure();
+}
