@@ -107,8 +107,8 @@ Library::Library() {
   QC_ONEDNN_FUNCTIONS(X)
 #undef X
   // dlsym() also looks at what the library was linked to.
-  setThreads = reinterpret_cast<void (*)(int)>(
-      dlsym(handle, "omp_set_num_threads"));
+  setThreads =
+      reinterpret_cast<void (*)(int)>(dlsym(handle, "omp_set_num_threads"));
   getThreads =
       reinterpret_cast<int (*)()>(dlsym(handle, "omp_get_max_threads"));
   if (!complete)
@@ -163,17 +163,17 @@ static bool create(const Library &l, Product &product, int64_t m, int64_t k,
     return false;
   // Anything but brgemm ("brg:avx512_core") is the slow reference.
   const char *kind = nullptr;
-  bool good = l.dnnl_primitive_desc_query(primitive, dnnl_query_impl_info_str,
-                                          0, &kind) == dnnl_success &&
-              std::strncmp(kind, "brg", 3) == 0 &&
-              l.dnnl_memory_create(&product.x, &x, l.engine,
-                                   DNNL_MEMORY_NONE) == dnnl_success &&
-              l.dnnl_memory_create(&product.weight, &w, l.engine,
-                                   DNNL_MEMORY_NONE) == dnnl_success &&
-              l.dnnl_memory_create(&product.out, &out, l.engine,
-                                   DNNL_MEMORY_NONE) == dnnl_success &&
-              l.dnnl_primitive_create(&product.primitive, primitive) ==
-                  dnnl_success;
+  bool good =
+      l.dnnl_primitive_desc_query(primitive, dnnl_query_impl_info_str, 0,
+                                  &kind) == dnnl_success &&
+      std::strncmp(kind, "brg", 3) == 0 &&
+      l.dnnl_memory_create(&product.x, &x, l.engine, DNNL_MEMORY_NONE) ==
+          dnnl_success &&
+      l.dnnl_memory_create(&product.weight, &w, l.engine, DNNL_MEMORY_NONE) ==
+          dnnl_success &&
+      l.dnnl_memory_create(&product.out, &out, l.engine, DNNL_MEMORY_NONE) ==
+          dnnl_success &&
+      l.dnnl_primitive_create(&product.primitive, primitive) == dnnl_success;
   l.dnnl_primitive_desc_destroy(primitive);
   return good;
 }
@@ -199,8 +199,7 @@ int32_t qc_onednn_matmul_f32(const void *weight, const float *x, float *out,
   if (!product.primitive)
     return 0;
   bool dense = columns == stride;
-  float *y =
-      dense ? out : state->reserve(static_cast<size_t>(m * columns));
+  float *y = dense ? out : state->reserve(static_cast<size_t>(m * columns));
   if (!y)
     return 0;
   l.dnnl_memory_set_data_handle(product.x, const_cast<float *>(x));

@@ -80,8 +80,7 @@ static Value emitOneDNN(KernelContext &ctx, KernelBuilder &b, WeightType weight,
   Value result =
       func::CallOp::create(b, name, TypeRange{i32}, operands).getResult(0);
   Value zero = arith::ConstantOp::create(b, b.getI32IntegerAttr(0));
-  Value did =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ne, result, zero);
+  Value did = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, result, zero);
   scf::YieldOp::create(b, did);
   return branch.getResult(0);
 }
@@ -184,16 +183,14 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
                                   b.index(weight.getN())));
             b.setInsertionPointToStart(branch.elseBlock());
             func::CallOp::create(b, kernels[i], operands);
-          } else if (sig.oneDNN &&
-                     hasOneDNNLayout(weight, sig.arithmetic)) {
+          } else if (sig.oneDNN && hasOneDNNLayout(weight, sig.arithmetic)) {
             Value did = emitOneDNN(ctx, b, weight, weights, offsets[i], x,
                                    outs[i], own);
             Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
-            Value rest = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                               did, no);
-            b.ifThen(rest, [&] {
-              func::CallOp::create(b, kernels[i], operands);
-            });
+            Value rest =
+                arith::CmpIOp::create(b, arith::CmpIPredicate::eq, did, no);
+            b.ifThen(rest,
+                     [&] { func::CallOp::create(b, kernels[i], operands); });
           } else {
             func::CallOp::create(b, kernels[i], operands);
           }

@@ -213,8 +213,9 @@ struct MatmulSignature {
   std::optional<GateKind> gate;
 };
 /// (weights, x..., [x as the matmul has it, with oneDNN],
-///  [offset of weight i]..., [partial outputs i]..., [offset of bias i]..., [residual], [out i]..., thread, threads); with gate
-///  a second buffer like out follows it.
+///  [offset of weight i]..., [partial outputs i]..., [offset of bias i]...,
+///  [residual], [out i]..., thread, threads); with gate a second buffer like
+///  out follows it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// (weights, offset, row, out memref<?xKxf32>, row of out)

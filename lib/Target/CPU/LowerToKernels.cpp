@@ -317,8 +317,8 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
       return op.emitOpError(
           "weights of one matmul must group their inputs alike");
   sig.oneDNN = useOneDNN && llvm::any_of(sig.weights, [&](WeightType type) {
-    return hasOneDNNLayout(type, sig.arithmetic);
-  });
+                 return hasOneDNNLayout(type, sig.arithmetic);
+               });
   SmallVector<Value> operands = {weights};
   operands.append(prepare(op.getInput(), layout));
   size_t numInputs = operands.size() - 1;
@@ -327,9 +327,7 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
   for (Value weight : op.getWeights())
     operands.push_back(buffer(weight));
   if (sig.tables)
-    operands.append(lookUp(
-        op, sig,
-        ArrayRef(operands).slice(1, numInputs)));
+    operands.append(lookUp(op, sig, ArrayRef(operands).slice(1, numInputs)));
   for (Value bias : op.getBiases())
     operands.push_back(buffer(bias));
   if (sig.residual)
@@ -575,8 +573,9 @@ struct LowerToCPUKernelsPass
     int64_t calls = 0;
     entries.collectInterface(sources);
     for (func::FuncOp source : sources)
-      if (failed(FunctionLowering(ctx, source, symbols, entries, calls, useOneDNN)
-                     .run()))
+      if (failed(
+              FunctionLowering(ctx, source, symbols, entries, calls, useOneDNN)
+                  .run()))
         return signalPassFailure();
     if (useOneDNN && !module.lookupSymbol("qc_onednn_matmul_f32")) {
       module.emitError("prefill-backend=onednn: no matmul has f32 weights with "

@@ -15,7 +15,7 @@
 // CHECK-NEXT:      func.call @matmul_21x32_float_f32_f32(
 
 // f16 weights and 24 inputs are not laid out as oneDNN's.
-// CHECK-LABEL: func.func @f(
+// CHECK-LABEL: func.func private @f(
 // CHECK:         call @fused_21x32_float_f32_f32_onednn(
 // CHECK:         call @fused_21x32_float_f16_f32(
 // CHECK:         call @fused_21x24_float_f32_f32(

@@ -61,9 +61,9 @@ TEST(OneDNN, RaggedShapesAgainstDouble) {
   if (const char *problem = qc::rt::oneDNNProblem())
     GTEST_SKIP() << "skipped: " << problem;
   int did = 0;
-  for (Case c : {Case{128, 64, 32, 32}, Case{128, 64, 32, 100},
-                 Case{131, 176, 21, 21}, Case{129, 16, 5, 7},
-                 Case{200, 2048, 80, 97}, Case{1, 48, 16, 16}})
+  for (Case c :
+       {Case{128, 64, 32, 32}, Case{128, 64, 32, 100}, Case{131, 176, 21, 21},
+        Case{129, 16, 5, 7}, Case{200, 2048, 80, 97}, Case{1, 48, 16, 16}})
     did += multiply(c);
   if (!did)
     GTEST_SKIP() << "skipped: oneDNN has no fast kernel for this CPU";
