@@ -343,6 +343,9 @@ llvm::Error Compiler::run() {
   if (options.reproducible)
     for (ModuleOp half : halves)
       half->setAttr("qc.reproducible", UnitAttr::get(&context));
+  if (options.prefillBackend != "generated")
+    (*module)->setAttr("qc.prefill_backend",
+                       StringAttr::get(&context, options.prefillBackend));
   llvm::Expected<std::string> metadata =
       buildMetadata(halves, recipe,
                     !onCPU            ? options.target
@@ -435,6 +438,7 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
         lower.tuning = tuning;
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
+        lower.prefillBackend = options.prefillBackend;
         pm.addPass(cpu::createLowerToCPUKernelsPass(lower));
         cpu::PlanMemoryPassOptions plan;
         plan.maxTokens = options.maxTokens;

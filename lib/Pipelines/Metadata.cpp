@@ -137,6 +137,8 @@ llvm::Expected<std::string> mlir::qc::buildMetadata(ArrayRef<ModuleOp> modules,
     result["pipeline"] = toJSON(pipeline);
   if (module->hasAttr("qc.reproducible"))
     result["reproducible"] = true;
+  if (auto backend = module->getAttrOfType<StringAttr>("qc.prefill_backend"))
+    result["prefill_backend"] = backend.getValue();
   if (auto tuning = module->getAttrOfType<DictionaryAttr>("qc.tuning"))
     result["tuning"] = toJSON(tuning);
   if (auto tokenizer = module->getAttrOfType<DictionaryAttr>("lm.tokenizer"))

@@ -95,6 +95,11 @@ static cl::opt<bool> reproducible(
     cl::desc("Compute the same bits on every target, CPU and number of "
              "threads (slower)"),
     cl::cat(category));
+static cl::opt<std::string> prefillBackend(
+    "prefill-backend",
+    cl::desc("Products of prompts with f32 weights: generated, or onednn where "
+             "the machine that runs it has libdnnl"),
+    cl::init("generated"), cl::cat(category));
 static cl::opt<int64_t> maxTokens("max-tokens",
                                   cl::desc("Most tokens of one prefill step"),
                                   cl::init(128), cl::cat(category));
@@ -200,6 +205,25 @@ int main(int argc, char **argv) {
            2;
   if (activations == "bf16" && device != "cpu")
     return fail("--activations=bf16 is for --target=cpu"), 2;
+  if (!oneOf(prefillBackend, {"generated", "onednn"}))
+    return usage("prefill-backend", prefillBackend, "generated or onednn");
+  if (prefillBackend == "onednn") {
+#ifndef QC_HAS_ONEDNN
+    return fail("--prefill-backend=onednn: this qc was built without oneDNN 2 "
+                "(libdnnl-dev)"),
+           2;
+#endif
+    if (device != "cpu")
+      return fail("--prefill-backend=onednn is for --target=cpu"), 2;
+    if (reproducible)
+      return fail("--reproducible: --prefill-backend=onednn sums in another "
+                  "order, expected generated"),
+             2;
+    if (maxTokens < 128)
+      return fail("--prefill-backend=onednn is for steps of 128 tokens: "
+                  "expected --max-tokens of 128 or more"),
+             2;
+  }
   if (groupSize < -1)
     return usage("group-size", std::to_string(groupSize),
                  "a positive number or -1");
@@ -248,6 +272,7 @@ int main(int argc, char **argv) {
   options.activations = activations;
   options.maxTokens = maxTokens;
   options.reproducible = reproducible;
+  options.prefillBackend = prefillBackend;
   options.threads = threads;
   options.tuning = tuning;
   options.remembered = !noTuning;

@@ -56,7 +56,8 @@ struct CompileOptions {
   std::string kvCache = "auto"; ///< f32, f16; auto: f32 if not quantized
   std::string activations = "auto"; ///< f32, int8; auto: int8 if quantized
   bool reproducible = false;        ///< the same bits on every target
-  std::string runtime;              ///< archive to link
+  std::string prefillBackend = "generated"; ///< or onednn
+  std::string runtime;                      ///< archive to link
   int64_t maxTokens = 128;
   unsigned threads = 0;   ///< 0: one a core
   std::string tuning;     ///< constants of kernels, see KernelTuning.h

@@ -84,6 +84,9 @@ int Program::info() {
   if (metadata.value("reproducible", false))
     std::printf(
         "arithmetic       reproducible: the same bits on every target\n");
+  if (std::string backend = text("prefill_backend"); !backend.empty())
+    std::printf("prompts          by %s, where it is installed\n",
+                backend.c_str());
   if (std::string recipe = text("quantization"); !recipe.empty())
     std::printf("quantization     %s\n", recipe.c_str());
   if (std::string pipeline = text("pipeline"); !pipeline.empty())

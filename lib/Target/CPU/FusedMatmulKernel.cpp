@@ -30,6 +30,61 @@ static void emitAddPartials(KernelBuilder &b, Value parts, Value partial,
   });
 }
 
+bool cpu::hasOneDNNLayout(WeightType weight, Arithmetic arithmetic) {
+  auto format = dyn_cast<FloatFormatAttr>(Attribute(weight.getFormat()));
+  return arithmetic == Arithmetic::F32 && format && format.getType().isF32() &&
+         weight.getPackedRows() == 16 && weight.getK() % 16 == 0;
+}
+
+/// Calls qc_onednn_matmul_f32 of the runtime for the row blocks of `own`:
+/// whether it did them.
+static Value emitOneDNN(KernelContext &ctx, KernelBuilder &b, WeightType weight,
+                        Value weights, Value offset, Value x, Value out,
+                        ItemRange own) {
+  Type i64 = b.getI64Type(), i32 = b.getI32Type();
+  StringRef name = "qc_onednn_matmul_f32";
+  if (!ctx.module.lookupSymbol(name)) {
+    OpBuilder top = OpBuilder::atBlockBegin(ctx.module.getBody());
+    SmallVector<Type> types(7, i64);
+    func::FuncOp::create(top, b.getLoc(), name,
+                         b.getFunctionType(types, TypeRange{i32}))
+        .setPrivate();
+  }
+  Value tokens = b.dim(out, 0);
+  Value many = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, tokens,
+                                     b.index(oneDNNTokens));
+  auto branch =
+      scf::IfOp::create(b, TypeRange{b.getI1Type()}, many, /*else=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.elseBlock());
+  Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
+  scf::YieldOp::create(b, no);
+  b.setInsertionPointToStart(branch.thenBlock());
+  ::qc::PackedLayout layout = weight.getLayout();
+  auto pointer = [&](Value memory) -> Value {
+    return memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
+  };
+  Value first = b.mul(own.begin, layout.rows);
+  Value last = b.min(b.mul(own.end, layout.rows), b.index(layout.n));
+  Value at = b.add(b.add(b.add(pointer(weights), offset), layout.headerBytes),
+                   b.mul(own.begin, layout.rowBlockBytes()));
+  SmallVector<Value> operands = {at,
+                                 pointer(x),
+                                 b.add(pointer(out), b.mul(first, 4)),
+                                 tokens,
+                                 b.index(layout.k),
+                                 b.sub(last, first),
+                                 b.index(layout.n)};
+  for (Value &operand : operands)
+    operand = arith::IndexCastOp::create(b, i64, operand);
+  Value result =
+      func::CallOp::create(b, name, TypeRange{i32}, operands).getResult(0);
+  Value zero = arith::ConstantOp::create(b, b.getI32IntegerAttr(0));
+  Value did = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, result, zero);
+  scf::YieldOp::create(b, did);
+  return branch.getResult(0);
+}
+
 func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
                                     const MatmulSignature &sig) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
@@ -48,6 +103,10 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
     name += "_" + weightName(weight);
   name += llvm::formatv("_{0}", stringifyArithmetic(sig.arithmetic));
   name += tuningName(ctx, sig.tuning);
+  if (sig.oneDNN) {
+    name += "_onednn";
+    arguments.push_back(types.matrix(input.k));
+  }
   arguments.append(count, idx);
   if (sig.tables) {
     name += "_tables";
@@ -78,6 +137,7 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
         Value weights = args[0];
         ValueRange activations = args.slice(1, inputs);
         size_t next = 1 + inputs;
+        Value x = sig.oneDNN ? args[next++] : Value();
         ValueRange offsets = args.slice(next, count);
         next += count;
         ValueRange partials = args.slice(next, sig.tables ? count : 0);
@@ -123,6 +183,14 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
                                   b.index(weight.getN())));
             b.setInsertionPointToStart(branch.elseBlock());
             func::CallOp::create(b, kernels[i], operands);
+          } else if (sig.oneDNN && hasOneDNNLayout(weight, sig.arithmetic)) {
+            Value did = emitOneDNN(ctx, b, weight, weights, offsets[i], x,
+                                   outs[i], own);
+            Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
+            Value rest =
+                arith::CmpIOp::create(b, arith::CmpIPredicate::eq, did, no);
+            b.ifThen(rest,
+                     [&] { func::CallOp::create(b, kernels[i], operands); });
           } else {
             func::CallOp::create(b, kernels[i], operands);
           }

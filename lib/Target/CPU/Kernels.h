@@ -194,19 +194,28 @@ Value emitNumParts(KernelBuilder &b, const TableLayout &t, Value threads);
 ///  threads)
 func::FuncOp lookupKernel(KernelContext &ctx, WeightType weight);
 
+/// From so many tokens on oneDNN is asked. At 64 it is as fast as the generated
+/// kernel, at 128 faster (docs/Performance.md).
+inline constexpr int64_t oneDNNTokens = 128;
+/// Whether qc_onednn_matmul_f32() of the runtime reads the packed weight.
+bool hasOneDNNLayout(WeightType weight, Arithmetic arithmetic);
+
 /// One qc.matmul: all its weights in one pass, then its epilogue.
 struct MatmulSignature {
   SmallVector<WeightType> weights;
   /// One token is multiplied by tables of partial sums.
   bool tables = false;
+  /// oneDNN multiplies where there are oneDNNTokens or more, if it can.
+  bool oneDNN = false;
   Arithmetic arithmetic = Arithmetic::F32;
   KernelTuning tuning;
   bool bias = false, residual = false;
   std::optional<GateKind> gate;
 };
-/// (weights, x..., [offset of weight i]..., [partial outputs i]...,
-///  [offset of bias i]..., [residual], [out i]..., thread, threads); with gate
-///  a second buffer like out follows it.
+/// (weights, x..., [x as the matmul has it, with oneDNN],
+///  [offset of weight i]..., [partial outputs i]..., [offset of bias i]...,
+///  [residual], [out i]..., thread, threads); with gate a second buffer like
+///  out follows it.
 func::FuncOp fusedMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// (weights, offset, row, out memref<?xKxf32>, row of out)

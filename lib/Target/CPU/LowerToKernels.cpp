@@ -33,9 +33,10 @@ class FunctionLowering {
 public:
   FunctionLowering(KernelContext &ctx, func::FuncOp source,
                    SymbolTable &symbols, EntryPointList &entries,
-                   int64_t &calls)
+                   int64_t &calls, bool useOneDNN)
       : ctx(ctx), source(source), symbols(symbols), entries(entries),
-        calls(calls), b(source.getLoc(), source.getContext(), ctx.target) {}
+        calls(calls), useOneDNN(useOneDNN),
+        b(source.getLoc(), source.getContext(), ctx.target) {}
 
   LogicalResult run();
 
@@ -73,6 +74,7 @@ private:
   SymbolTable &symbols;
   EntryPointList &entries;
   int64_t &calls;
+  bool useOneDNN;
   KernelBuilder b;
   func::FuncOp function;
   DenseMap<Value, Value>
@@ -314,14 +316,18 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
     if (ActivationLayout::get(type, sig.arithmetic, sig.tuning) != layout)
       return op.emitOpError(
           "weights of one matmul must group their inputs alike");
+  sig.oneDNN = useOneDNN && llvm::any_of(sig.weights, [&](WeightType type) {
+                 return hasOneDNNLayout(type, sig.arithmetic);
+               });
   SmallVector<Value> operands = {weights};
   operands.append(prepare(op.getInput(), layout));
+  size_t numInputs = operands.size() - 1;
+  if (sig.oneDNN)
+    operands.push_back(buffer(op.getInput()));
   for (Value weight : op.getWeights())
     operands.push_back(buffer(weight));
   if (sig.tables)
-    operands.append(lookUp(
-        op, sig,
-        ArrayRef(operands).slice(1, operands.size() - 1 - sig.weights.size())));
+    operands.append(lookUp(op, sig, ArrayRef(operands).slice(1, numInputs)));
   for (Value bias : op.getBiases())
     operands.push_back(buffer(bias));
   if (sig.residual)
@@ -528,6 +534,18 @@ struct LowerToCPUKernelsPass
                          << static_cast<int64_t>(maxTokens);
       return signalPassFailure();
     }
+    if (prefillBackend != "generated" && prefillBackend != "onednn") {
+      module.emitError() << "prefill-backend must be generated or onednn, "
+                            "found '"
+                         << prefillBackend << "'";
+      return signalPassFailure();
+    }
+    bool useOneDNN = prefillBackend == "onednn";
+    if (useOneDNN && reproducible) {
+      module.emitError("prefill-backend=onednn sums in another order: expected "
+                       "generated with reproducible");
+      return signalPassFailure();
+    }
     if (reproducible) {
       cpu->vectors.reproducible = true;
       cpu->vectors.amx = cpu->vectors.amxBF16 = cpu->vectors.bf16 = false;
@@ -555,8 +573,15 @@ struct LowerToCPUKernelsPass
     int64_t calls = 0;
     entries.collectInterface(sources);
     for (func::FuncOp source : sources)
-      if (failed(FunctionLowering(ctx, source, symbols, entries, calls).run()))
+      if (failed(
+              FunctionLowering(ctx, source, symbols, entries, calls, useOneDNN)
+                  .run()))
         return signalPassFailure();
+    if (useOneDNN && !module.lookupSymbol("qc_onednn_matmul_f32")) {
+      module.emitError("prefill-backend=onednn: no matmul has f32 weights with "
+                       "a multiple of 16 inputs, packed<16> (AVX-512)");
+      return signalPassFailure();
+    }
     if (failed(entries.emit(ctx, symbols, maxTokens)))
       return signalPassFailure();
     for (func::FuncOp source : sources)

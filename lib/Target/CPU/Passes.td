@@ -35,6 +35,8 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
            "Most tokens that one step processes">,
     Option<"reproducible", "reproducible", "bool", "false",
            "Compute the same bits on every target">,
+    Option<"prefillBackend", "prefill-backend", "std::string", "\"generated\"",
+           "Products of 128 and more tokens with f32 weights: generated, or onednn, a call of the runtime that may decline">,
   ];
   let dependentDialects = [
     "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",

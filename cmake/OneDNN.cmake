@@ -1,0 +1,28 @@
+# oneDNN 2, never required: --prefill-backend=onednn (docs/Performance.md).
+# Debian's dnnl-config.cmake fails where there is no OpenCL.
+set(QC_ENABLE_ONEDNN AUTO CACHE STRING "oneDNN for prompts: AUTO (if found), ON (or fail), OFF")
+set(QC_ONEDNN_FOUND OFF)
+if(QC_ENABLE_ONEDNN)
+  find_path(QC_DNNL_INCLUDE dnnl.hpp)
+  find_library(QC_DNNL_LIBRARY dnnl)
+  if(QC_DNNL_INCLUDE AND QC_DNNL_LIBRARY)
+    file(STRINGS ${QC_DNNL_INCLUDE}/oneapi/dnnl/dnnl_version.h _dnnl_version
+         REGEX "define DNNL_VERSION_MAJOR +2")
+    if(_dnnl_version)
+      set(QC_ONEDNN_FOUND ON)
+    endif()
+  endif()
+  if(NOT QC_ONEDNN_FOUND AND NOT QC_ENABLE_ONEDNN STREQUAL AUTO)
+    message(FATAL_ERROR "QC_ENABLE_ONEDNN: oneDNN 2 (libdnnl-dev) not found")
+  endif()
+endif()
+if(NOT QC_ONEDNN_FOUND)
+  message(STATUS "qc: no oneDNN 2, no --prefill-backend=onednn")
+endif()
+
+function(qc_use_onednn target)
+  if(QC_ONEDNN_FOUND)
+    target_compile_definitions(${target} PRIVATE QC_HAS_ONEDNN)
+    target_include_directories(${target} SYSTEM PRIVATE ${QC_DNNL_INCLUDE})
+  endif()
+endfunction()
