@@ -25,8 +25,8 @@ namespace qc {
 ///
 /// Packed: the row header is the scales of the rows in f32; K blocks of 128
 /// inputs have no parameters. A chunk is four vectors of inputs: first the
-/// indices of magnitudes, vector q of row r in byte 4 r + q, then in the same
-/// order the signs: bit j is set where coordinate j is negative before the
+/// indices of magnitudes, vector q of row r in byte codeByte(r, q), then in the
+/// same order the signs: bit j is set where coordinate j is negative before the
 /// shift, and bit 7 is inverted where the shift is +1/4. The shift is then the
 /// parity of those eight bits and of the coordinates of magnitude 3/2. The
 /// header holds tables, see the offsets below.
@@ -54,21 +54,28 @@ public:
   /// Every code, and a row for each scale.
   HostWeight exhaustiveWeight(bool quick) const override;
 
-  /// Of the unsigned integers 4 * coordinate + zero that kernels multiply.
-  static constexpr int zero = 12;
+  /// Byte of vector q of row r in each half of a chunk: in vector registers
+  /// bytes of four rows are transposed, so that interleaving four registers of
+  /// coordinates puts those of a row into its lane.
+  static int64_t codeByte(int64_t rows, int64_t r, int64_t q) {
+    return rows <= 16 && rows % 4 == 0 ? r / 4 * 16 + 4 * q + r % 4 : 4 * r + q;
+  }
 
-  /// A coordinate in four bits: bit 0 for 3/2, bit 1 for 5/2 (neither: 1/2),
-  /// bit 2 for negative, bit 3 for a shift of +1/4. Byte offsets in the header
-  /// of the tables of these 16: unsigned integers (repeated to 64 bytes), and
-  /// coordinates in f32.
-  static constexpr int64_t bytesOffset = 0, floatsOffset = 64;
-  /// For each index of magnitudes a byte whose bit j says that magnitude j is
-  /// 3/2; the same for 5/2.
-  static constexpr int64_t threesOffset = 128, fivesOffset = 384;
-  /// 32-bit words of the eight coordinates, 0 and 4 in the low byte and so on:
+  /// Kernels multiply unsigned integers of four bits:
+  ///   coordinate = step * (integer - zero)
+  ///   integer = 8 (1 - n) + 4 (f ^ n) + 2 (t ^ n) + p
+  /// where n, t, f, p are 1 for negative before the shift, magnitude 3/2, 5/2
+  /// and a shift of +1/4. So the bits are sums modulo 2 of those of the signs
+  /// and of the magnitudes.
+  static constexpr double zero = 7.5, step = 0.5;
+
+  /// Byte offsets in the header. For each index of magnitudes a byte whose bit
+  /// j says that magnitude j is 3/2; the same for 5/2.
+  static constexpr int64_t threesOffset = 0, fivesOffset = 256;
+  /// 32-bit words of the eight integers, 0 and 4 in the low byte and so on:
   /// word(index of magnitudes) ^ word(signs).
-  static constexpr int64_t indexWordsOffset = 640, signWordsOffset = 1664;
-  static constexpr int64_t tablesEnd = 2688;
+  static constexpr int64_t indexWordsOffset = 512, signWordsOffset = 1536;
+  static constexpr int64_t tablesEnd = 2560;
 };
 
 /// Magnitudes in halves (1, 3 or 5).

@@ -165,14 +165,6 @@ PackedLayout E8PFormat::packedLayout(int64_t n, int64_t k, int64_t rows) const {
 
 void E8PFormat::packHeader(const Components &, const PackedLayout &,
                            uint8_t *out) const {
-  for (int64_t i = 0; i < 16; ++i) {
-    int quarters = i & 2 ? 10 : i & 1 ? 6 : 2;
-    quarters = (i & 4 ? -quarters : quarters) + (i & 8 ? 1 : -1);
-    for (int64_t copy = 0; copy < 64; copy += 16)
-      out[bytesOffset + copy + i] = static_cast<uint8_t>(quarters + zero);
-    storeFloat(DType::F32, out + floatsOffset, i,
-               static_cast<float>(quarters) / 4);
-  }
   auto setWord = [&](int64_t offset, int64_t i, auto coordinate) {
     uint32_t word = 0;
     for (uint32_t j = 0; j < 8; ++j)
@@ -185,16 +177,17 @@ void E8PFormat::packHeader(const Components &, const PackedLayout &,
       out[threesOffset + i] |= static_cast<uint8_t>((m[j] == 3) << j);
       out[fivesOffset + i] |= static_cast<uint8_t>((m[j] == 5) << j);
     }
-    // A parity contributes to all shifts and to the sign of coordinate 7.
+    // A parity contributes to all shifts and to the sign of coordinate 7, which
+    // inverts three bits.
     auto fromParity = [](uint32_t bit, uint32_t j) {
-      return bit << 3 ^ (j == 7 ? bit << 2 : 0);
+      return bit ? (j == 7 ? 15u : 1u) : 0u;
     };
     setWord(indexWordsOffset, i, [&](uint32_t j) {
-      return static_cast<uint32_t>(m[j] / 2) ^ fromParity(isOdd(m), j);
+      return static_cast<uint32_t>(m[j] / 2) << 1 ^ fromParity(isOdd(m), j);
     });
     auto signs = static_cast<uint32_t>(i);
     setWord(signWordsOffset, i, [&](uint32_t j) {
-      return (signs >> j & 1) << 2 ^ fromParity(parity(signs), j);
+      return (signs >> j & 1 ? 6u : 8u) ^ fromParity(parity(signs), j);
     });
   }
 }
@@ -213,8 +206,9 @@ void E8PFormat::packRowBlock(const Components &c, const PackedLayout &layout,
     uint8_t *chunk = out + i / 4 * layout.chunkBytes;
     for (int64_t r = 0; r < count; ++r) {
       uint16_t code = codeAt(c, (firstRow + r) * vectors + i);
-      chunk[4 * r + i % 4] = static_cast<uint8_t>(code >> 8);
-      chunk[4 * (layout.rows + r) + i % 4] = packedSigns(code);
+      uint8_t *at = chunk + codeByte(layout.rows, r, i % 4);
+      at[0] = static_cast<uint8_t>(code >> 8);
+      at[4 * layout.rows] = packedSigns(code);
     }
   }
 }

@@ -1,15 +1,15 @@
 //===- E8PAttr.cpp - #qc.e8p in the IR ------------------------------------===//
 //
 // A chunk is brought to one 32-bit word for each of its four vectors and each
-// row: a coordinate has four bits there (qc/Format/E8P.h), which index a table
-// of 16 values. Bytes of the low and of the high halves are then in the order
-// of integer dot products.
+// row: a coordinate is an integer of four bits there (qc/Format/E8P.h). Bytes
+// of the low and of the high halves are then in the order of integer dot
+// products.
 //
-// With VBMI the words are made of bit planes, one byte for each vector of each
-// row: which magnitudes are 3/2 and which 5/2 (tables of 256 bytes in
-// registers), which signs are negative, and the shift. vpmultishiftqb moves bit
-// p and bit p + 4 of a vector's byte to byte p of its word. Elsewhere two
-// tables of words are read, 4 bytes at a time.
+// With VBMI and GFNI the words are made of bit planes, one byte for each vector
+// of each row: which magnitudes are 3/2 and which 5/2 (tables of 256 bytes in
+// registers), and the signs. All bits of the integers are sums modulo 2 of bits
+// of these three bytes, so products with 8x8 matrices of bits make them:
+// vgf2p8affineqb. Elsewhere two tables of words are read, 4 bytes at a time.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,6 +17,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "qc/Dialect/QC/IR/QCDialect.h"
 #include "qc/Format/E8P.h"
+
+#include <array>
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -34,13 +36,13 @@ std::shared_ptr<const ::qc::Format> E8PFormatAttr::getHostFormat() const {
   return hostFormat(*this);
 }
 
-int E8PFormatAttr::getIntegerBits() const { return 5; }
+int E8PFormatAttr::getIntegerBits() const { return 4; }
 
 static bool usesPlanes(const DecodeEmitter &e) {
-  return e.target.vbmi && e.rows == 16;
+  return e.target.vbmi && e.target.gfni && e.rows == 16;
 }
 
-// Header, scale, with planes 4 + 4 registers of tables and the table of values.
+// Header, scale, with planes 4 + 4 registers of tables.
 SmallVector<Value> E8PFormatAttr::emitRowParams(DecodeEmitter &e, Value header,
                                                 Value rowHeader) const {
   SmallVector<Value> params = {header, e.loadF32(rowHeader, e.b.getF32Type())};
@@ -48,7 +50,6 @@ SmallVector<Value> E8PFormatAttr::emitRowParams(DecodeEmitter &e, Value header,
     for (int64_t table : {Host::threesOffset, Host::fivesOffset})
       for (int64_t part = 0; part < 256; part += 64)
         params.push_back(e.load(e.add(header, table + part), e.codeVector()));
-    params.push_back(e.load(e.add(header, Host::bytesOffset), e.codeVector()));
   }
   return params;
 }
@@ -81,20 +82,10 @@ struct Bytes {
   Value band(Value x, int64_t byte) {
     return arith::AndIOp::create(b, loc, x, splat(x.getType(), byte));
   }
-  Value bor(Value x, Value y) { return arith::OrIOp::create(b, loc, x, y); }
-  /// The bits of `mask` of x, the others of y.
-  Value select(int64_t mask, Value x, Value y) {
-    return bor(band(x, mask), band(y, ~mask & 255));
-  }
-  /// Shifts of 32-bit lanes.
+  /// A shift of 32-bit lanes.
   Value shr(Value v, int64_t by) {
     Value words = as(e.i32Vector(), v);
     return as(v.getType(), arith::ShRUIOp::create(
-                               b, loc, words, e.splatInt(e.i32Vector(), by)));
-  }
-  Value shl(Value v, int64_t by) {
-    Value words = as(e.i32Vector(), v);
-    return as(v.getType(), arith::ShLIOp::create(
                                b, loc, words, e.splatInt(e.i32Vector(), by)));
   }
   Value intrinsic(StringRef name, ValueRange operands) {
@@ -114,6 +105,55 @@ static Value lookup256(Bytes &v, ValueRange parts, Value index, Value isHigh) {
   return arith::SelectOp::create(v.b, v.loc, isHigh, half(2), half(0));
 }
 
+namespace {
+/// A product of bits: bit i of the result is the parity of x & rows[i].
+struct BitMatrix {
+  std::array<uint8_t, 8> rows = {};
+
+  /// As vgf2p8affineqb has it: row 0 in the last byte.
+  int64_t operand() const {
+    uint64_t bytes = 0;
+    for (uint8_t row : rows)
+      bytes = bytes << 8 | row;
+    return static_cast<int64_t>(bytes);
+  }
+};
+
+/// The integers of coordinates p (low half of a byte) and p + 4, without the
+/// constant 0x88: parts of the signs, of threes and of fives.
+struct Coordinates {
+  BitMatrix signs, threes, fives;
+
+  explicit Coordinates(size_t p) {
+    for (size_t half = 0; half < 2; ++half) {
+      auto *s = &signs.rows[4 * half], *t = &threes.rows[4 * half],
+           *f = &fives.rows[4 * half];
+      auto own = static_cast<uint8_t>(1 << (p + 4 * half));
+      s[1] = s[2] = s[3] = t[1] = f[2] = own;
+      // The shift is a parity, and the sign of coordinate 7 depends on it.
+      s[0] = t[0] = 0xff;
+      if (p + 4 * half == 7)
+        for (size_t bit : {1, 2, 3}) {
+          s[bit] ^= 0xff;
+          t[bit] ^= 0xff;
+        }
+    }
+  }
+};
+} // namespace
+
+/// x[i], y[i], x[i + 1], ... in each 128 bits, of the low or of the high half.
+static Value interleave(Bytes &v, Type type, Value x, Value y, bool isHigh) {
+  auto vectorType = cast<VectorType>(type);
+  int64_t all = vectorType.getNumElements(), lane = all / 4;
+  SmallVector<int64_t> order(all);
+  for (int64_t i = 0; i < all; ++i)
+    order[i] = i / lane * lane + i % lane / 2 + (isHigh ? lane / 2 : 0) +
+               (i % 2 ? all : 0);
+  return vector::ShuffleOp::create(v.b, v.loc, v.as(type, x), v.as(type, y),
+                                   order);
+}
+
 /// The words of the four vectors from bit planes.
 static SmallVector<Value> emitPlanes(Bytes &v, Value index, Value signs,
                                      ValueRange tables) {
@@ -123,57 +163,53 @@ static SmallVector<Value> emitPlanes(Bytes &v, Value index, Value signs,
                                        index, v.splat(bytes, 0));
   Value threes = lookup256(v, tables.take_front(4), index, isHigh);
   Value fives = lookup256(v, tables.slice(4, 4), index, isHigh);
-  // Parity of a byte to its bits 0 and 4.
-  Value odd = v.bxor(signs, threes);
-  odd = v.bxor(odd, v.select(0x0f, v.shr(odd, 4), v.shl(odd, 4)));
-  odd = v.bxor(odd, v.shr(odd, 2));
-  odd = v.bxor(odd, v.shr(odd, 1));
-  Value negative = v.bxor(signs, v.band(v.shl(odd, 7), 0x80));
-  Value plus = v.shl(odd, 3);
-  // Rotations of 64-bit lanes let planes share their controls.
   auto longs = VectorType::get({8}, v.b.getI64Type());
-  auto rotate = [&](Value plane, int64_t by) {
-    Value x = v.as(longs, plane);
-    Value left = arith::ShLIOp::create(v.b, v.loc, x, e.splatInt(longs, by));
-    Value right =
-        arith::ShRUIOp::create(v.b, v.loc, x, e.splatInt(longs, 64 - by));
-    return v.as(bytes, v.bor(left, right));
+  auto product = [&](Value plane, const BitMatrix &matrix, int64_t constant) {
+    Value added = arith::ConstantOp::create(
+        v.b, v.loc, v.b.getI8IntegerAttr(static_cast<int8_t>(constant)));
+    return v.intrinsic(
+        "llvm.x86.vgf2p8affineqb.512",
+        {plane, v.as(bytes, e.splatInt(longs, matrix.operand())), added});
   };
-  fives = rotate(fives, 1);
-  negative = rotate(negative, 2);
+  SmallVector<Value> parts;
+  for (size_t p = 0; p < 4; ++p) {
+    Coordinates c(p);
+    Value part = product(signs, c.signs, 0x88);
+    part = v.bxor(part, product(threes, c.threes, 0));
+    parts.push_back(v.bxor(part, product(fives, c.fives, 0)));
+  }
+  // A byte of each part to the word of its row and vector.
+  auto halves = VectorType::get({32}, v.b.getI16Type());
   SmallVector<Value> words;
-  for (int64_t q = 0; q < 4; ++q) {
-    SmallVector<int8_t> control(64);
-    SmallVector<int64_t> repeat(64);
-    for (int64_t i = 0; i < 64; ++i) {
-      control[i] = static_cast<int8_t>(32 * (i / 4 % 2) + 8 * q + i % 4);
-      repeat[i] = i / 4 * 4 + q;
-    }
-    Value bits = arith::ConstantOp::create(
-        v.b, v.loc,
-        DenseElementsAttr::get(cast<VectorType>(bytes),
-                               ArrayRef<int8_t>(control)));
-    auto spread = [&](Value plane) {
-      return v.intrinsic("llvm.x86.avx512.pmultishift.qb.512", {bits, plane});
-    };
-    Value shift = vector::ShuffleOp::create(v.b, v.loc, plus, plus, repeat);
-    words.push_back(v.select(0x33,
-                             v.select(0x11, spread(threes), spread(fives)),
-                             v.select(0x44, spread(negative), shift)));
+  for (bool isHigh : {false, true}) {
+    Value low = interleave(v, bytes, parts[0], parts[1], isHigh);
+    Value high = interleave(v, bytes, parts[2], parts[3], isHigh);
+    for (bool isSecond : {false, true})
+      words.push_back(v.as(bytes, interleave(v, halves, low, high, isSecond)));
   }
   return words;
 }
 
-/// The words of the four vectors of a chunk, in codeVector(). With planes other
-/// bits than the low four of a byte of a word's low half are not defined in
-/// tables of 64 bytes: the values repeat there.
+/// The words of the four vectors of a chunk, in codeVector().
 static SmallVector<Value> emitWords(DecodeEmitter &e, Value chunk,
                                     ValueRange rowParams) {
   Bytes v{e};
   Value second = e.add(chunk, 4 * e.stride);
-  auto load = [&](Value at) {
-    return e.target.words ? e.loadUnsigned(at, e.b.getI32Type())
-                          : e.load(e.atRows(at, 4), e.codeVector());
+  auto load = [&](Value at) -> Value {
+    if (e.target.words)
+      return e.loadUnsigned(at, e.b.getI32Type());
+    Value all = e.load(e.atRows(at, 4), e.codeVector());
+    // From where they are stored to the order of planes, or of words.
+    SmallVector<int64_t> order(4 * e.rows);
+    for (int64_t row = 0; row < e.rows; ++row)
+      for (int64_t q = 0; q < 4; ++q) {
+        int64_t to =
+            usesPlanes(e) ? Host::codeByte(e.rows, row, q) : 4 * row + q;
+        order[to] = Host::codeByte(e.stride, row, q);
+      }
+    if (llvm::is_sorted(order))
+      return all;
+    return vector::ShuffleOp::create(e.b, e.loc, all, all, order);
   };
   Value index = load(chunk), signs = load(second);
   if (usesPlanes(e))
@@ -192,13 +228,16 @@ static SmallVector<Value> emitWords(DecodeEmitter &e, Value chunk,
 SmallVector<Value> E8PFormatAttr::emitChunk(DecodeEmitter &e, Value chunk,
                                             ValueRange rowParams,
                                             ValueRange) const {
-  Bytes v{e};
-  Value table = e.add(rowParams[0], Host::floatsOffset);
+  Value zero = e.splat(e.f32Vector(), Host::zero),
+        step = e.splat(e.f32Vector(), Host::step);
   SmallVector<Value> weights;
-  for (Value word : emitWords(e, chunk, rowParams))
-    for (Value half : {v.band(word, 15), v.band(v.shr(word, 4), 15)})
-      for (Value code : e.splitCodes(half))
-        weights.push_back(e.lookup(table, 16, code));
+  for (Value codes : emitCodes(e, chunk, rowParams))
+    for (Value code : e.splitCodes(codes)) {
+      // Exact.
+      Value number = arith::UIToFPOp::create(e.b, e.loc, e.f32Vector(), code);
+      Value steps = arith::SubFOp::create(e.b, e.loc, number, zero);
+      weights.push_back(arith::MulFOp::create(e.b, e.loc, steps, step));
+    }
   return weights;
 }
 
@@ -207,35 +246,7 @@ SmallVector<Value> E8PFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
   Bytes v{e};
   SmallVector<Value> codes;
   for (Value word : emitWords(e, chunk, rowParams))
-    for (Value half : {word, v.shr(word, 4)}) {
-      if (usesPlanes(e)) {
-        codes.push_back(v.intrinsic("llvm.x86.avx512.permvar.qi.512",
-                                    {rowParams.back(), half}));
-        continue;
-      }
-      half = v.band(half, 15);
-      if (!e.target.words) {
-        codes.push_back(
-            e.lookupBytes(e.add(rowParams[0], Host::bytesOffset), 4, half));
-        continue;
-      }
-      // Four bytes of a word at once, none of which overflows:
-      // zero - 1 + 2 * shift + magnitude - 2 * (magnitude where negative).
-      auto add = [&](Value x, Value y) -> Value {
-        return arith::AddIOp::create(e.b, e.loc, x, y);
-      };
-      Type words = half.getType();
-      Value magnitude = add(v.shl(v.band(half, 3), 2), v.splat(words, 2));
-      Value negative =
-          arith::MulIOp::create(e.b, e.loc, v.band(v.shr(half, 2), 1),
-                                e.splatInt(cast<VectorType>(words), 255));
-      Value base =
-          add(v.shr(v.band(half, 8), 2), v.splat(words, Host::zero - 1));
-      Value twice =
-          v.shl(arith::AndIOp::create(e.b, e.loc, magnitude, negative), 1);
-      codes.push_back(
-          arith::SubIOp::create(e.b, e.loc, add(base, magnitude), twice));
-    }
+    codes.append({v.band(word, 15), v.band(v.shr(word, 4), 15)});
   return codes;
 }
 
@@ -245,5 +256,5 @@ Value E8PFormatAttr::emitZero(DecodeEmitter &e, ValueRange) const {
 
 Value E8PFormatAttr::emitIntegerScale(DecodeEmitter &e, ValueRange,
                                       ValueRange) const {
-  return e.splat(e.f32Vector(), 0.25);
+  return e.splat(e.f32Vector(), Host::step);
 }

@@ -90,10 +90,10 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.features = cpu.llvmName == "x86-64-v4" ? "+avx512vnni" : "+avxvnni";
   } else if (name == "x86-64-v4-vbmi") {
     cpu.llvmName = "x86-64-v4";
-    cpu.features = "+avx512vnni,+avx512vbmi";
+    cpu.features = "+avx512vnni,+avx512vbmi,+gfni";
   } else if (name == "x86-64-v4-amx") {
     cpu.llvmName = "x86-64-v4";
-    cpu.features = "+avx512vnni,+avx512vbmi,+avx512bf16,+amx-tile,"
+    cpu.features = "+avx512vnni,+avx512vbmi,+gfni,+avx512bf16,+amx-tile,"
                    "+amx-int8,+amx-bf16";
   } else {
     cpu.llvmName = name.str();
@@ -126,6 +126,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
     cpu.vectors.vnni512 = cpu.vectors.avx512 && has("avx512vnni");
     cpu.vectors.vnni256 = has("avxvnni") || cpu.vectors.vnni512;
     cpu.vectors.vbmi = cpu.vectors.avx512 && has("avx512vbmi");
+    cpu.vectors.gfni = cpu.vectors.avx512 && has("gfni");
     cpu.vectors.bf16 = cpu.vectors.avx512 && has("avx512bf16");
     cpu.vectors.amx = cpu.vectors.vnni512 && has("amx-tile") && has("amx-int8");
     cpu.vectors.amxBF16 =

@@ -22,7 +22,7 @@ namespace mlir::qc {
 struct TargetFeatures {
   int64_t lanes = 4; ///< 32-bit lanes of a vector register
   bool fma = false, avx2 = false, avx512 = false, vnni512 = false,
-       vnni256 = false, vbmi = false, amx = false, bf16 = false,
+       vnni256 = false, vbmi = false, gfni = false, amx = false, bf16 = false,
        amxBF16 = false;
   /// A GPU: `blob` is memref<?xi32>, no value is narrower than a word.
   bool words = false;
