@@ -194,8 +194,8 @@ Value emitNumParts(KernelBuilder &b, const TableLayout &t, Value threads);
 ///  threads)
 func::FuncOp lookupKernel(KernelContext &ctx, WeightType weight);
 
-/// From so many tokens on oneDNN is asked. At 64 it is as fast as the generated
-/// kernel, at 128 faster (docs/Performance.md).
+/// From so many tokens on oneDNN is asked: there it is the faster one
+/// (docs/Performance.md).
 inline constexpr int64_t oneDNNTokens = 128;
 /// Whether qc_onednn_matmul_f32() of the runtime reads the packed weight.
 bool hasOneDNNLayout(WeightType weight, Arithmetic arithmetic);
