@@ -1,12 +1,11 @@
 //===- CPUFeatures.cpp - What the CPU must have ---------------------------===//
 #include "qc/Runtime/Evaluate/Evaluate.h"
+#include "qc/Runtime/Evaluate/TileRegisters.h"
 
 #include <string_view>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 using namespace qc::rt;
@@ -36,13 +35,6 @@ uint64_t enabledState() {
 
 enum Register { EAX, EBX, ECX, EDX };
 enum State : uint64_t { None = 0, AVX = 0x6, AVX512 = 0xe6, AMX = 0x60000 };
-
-/// Linux gives a process the 8 KiB of tile registers only when it asks
-/// (Documentation/arch/x86/xstate.rst); its threads have them then.
-bool requestTiles() {
-  constexpr long requestPermission = 0x1023, tileData = 18;
-  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
-}
 
 struct Feature {
   std::string_view name; ///< LLVM's
@@ -100,7 +92,7 @@ const char *obstacle(std::string_view name) {
     if (!(words[feature.reg] >> feature.bit & 1) ||
         (enabledState() & feature.state) != feature.state)
       return "";
-    if (feature.state == AMX && !requestTiles())
+    if (feature.state == AMX && !qc::requestTileRegisters())
       return " (the operating system refuses the tile registers)";
     return nullptr;
   }

@@ -1,5 +1,6 @@
 //===- TargetMachine.cpp - CPUs to generate for ---------------------------===//
 #include "qc/Target/CPU/TargetMachine.h"
+#include "qc/Runtime/Evaluate/TileRegisters.h"
 
 #include "llvm/ADT/StringMap.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -80,7 +81,13 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
   if (name == "native") {
     cpu.llvmName = llvm::sys::getHostCPUName().str();
     cpu.name = cpu.llvmName;
-    for (const auto &feature : llvm::sys::getHostCPUFeatures()) {
+    llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+    // LLVM asks the CPU, but Linux must agree, too.
+    if (features.lookup("amx-tile") && !::qc::requestTileRegisters())
+      for (auto &feature : features)
+        if (feature.getKey().starts_with("amx-"))
+          feature.setValue(false);
+    for (const auto &feature : features) {
       if (!cpu.features.empty())
         cpu.features += ',';
       cpu.features += (feature.getValue() ? "+" : "-") + feature.getKey().str();
@@ -120,6 +127,7 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
       if (has(feature))
         cpu.required.push_back(feature.str());
     cpu.vectors.fma = has("fma");
+    cpu.vectors.sse4a = has("sse4a");
     cpu.vectors.avx2 = has("avx2");
     cpu.vectors.avx512 =
         has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq");

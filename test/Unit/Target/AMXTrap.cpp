@@ -6,15 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 #include "AMXTrap.h"
+#include "qc/Runtime/Evaluate/TileRegisters.h"
 
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 namespace {
 
@@ -242,10 +241,7 @@ static void onFault(int, siginfo_t *, void *context) {
 }
 
 static bool hasAMX() {
-  static const bool has = [] {
-    constexpr long requestPermission = 0x1023, tileData = 18;
-    return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
-  }();
+  static const bool has = qc::requestTileRegisters();
   return has;
 }
 
