@@ -3,6 +3,7 @@
 #include "Twins.h"
 #include "qc/Runtime/Evaluate/Evaluate.h"
 #include "qc/Runtime/Threads/ThreadPool.h"
+#include "qc/Target/CPU/Tuning/Memory.h"
 
 #include <benchmark/benchmark.h>
 #include <chrono>
@@ -10,8 +11,8 @@
 using namespace qc;
 
 bench::Buffer bench::allocate(int64_t bytes) {
-  auto size = (static_cast<size_t>(bytes) + 4095) / 4096 * 4096;
-  return Buffer(static_cast<uint8_t *>(std::aligned_alloc(4096, size)));
+  return Buffer(
+      static_cast<uint8_t *>(mlir::qc::cpu::allocateHugePages(bytes)));
 }
 
 std::vector<int64_t> bench::threadCounts() {

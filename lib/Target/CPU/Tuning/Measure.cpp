@@ -12,6 +12,7 @@
 
 #include "qc/Target/CPU/KernelTuning.h"
 #include "qc/Target/CPU/Tuning/KernelJIT.h"
+#include "qc/Target/CPU/Tuning/Memory.h"
 #include "llvm/Support/FormatVariadic.h"
 
 #include <atomic>
@@ -144,8 +145,8 @@ llvm::Error Measurement::useShape(Shape wanted) {
   weight.count =
       std::max<int64_t>(cacheBytes() / weight.stride + 1, 2 * request.threads);
   // Kernels prefetch past the end.
-  auto bytes = llvm::alignTo(weight.stride * weight.count, 4096);
-  weight.bytes.reset(static_cast<uint8_t *>(std::aligned_alloc(4096, bytes)));
+  weight.bytes.reset(
+      static_cast<uint8_t *>(allocateHugePages(weight.stride * weight.count)));
   if (!weight.bytes)
     return llvm::createStringError("--tune: out of memory");
   ::qc::HostWeight host;
@@ -377,6 +378,7 @@ llvm::Expected<TuneResult> Measurement::run() {
     several.push_back(many);
   std::vector<Stage> stages = {
       {"sums", {2, 4, 8}, {1}},
+      {"decode-prefetch", {0, 4, 8, 16}, {1}},
       {"token-tile",
        {model.tokenTile / 2, model.tokenTile, 2 * model.tokenTile},
        several},
@@ -386,7 +388,8 @@ llvm::Expected<TuneResult> Measurement::run() {
   KernelTuning tuning = model;
   TuneResult result;
   for (auto [i, stage] : llvm::enumerate(stages)) {
-    if (stage.tokens.back() == 1 && stage.constant != "sums")
+    if (stage.tokens.back() == 1 && stage.constant != "sums" &&
+        stage.constant != "decode-prefetch")
       continue;
     if (left() <= 0) {
       listener.decided((llvm::Twine(name) + ": " + stage.constant +
