@@ -8,7 +8,14 @@
 //
 // A piece of a K block is decoded to B tiles in memory once and multiplied with
 // all tokens of a strip, by 2x2 tiles of C. After each K block its sums become
-// f32 as in TileEmitter::blockInt8(): sums += s sx (C - z sum a).
+// f32 as in TileEmitter::blockInt8(): sums += s sx (C - z sum a). Where z is
+// one integer it is subtracted from the codes, B is signed and z is 0.
+//
+// Scaling the sums of a short K block takes as long as its tile products, in
+// other units of the CPU. So while one 2x2 tile is multiplied, the sums of the
+// one before are scaled, a few tokens behind each product: out-of-order
+// execution does not reach that far by itself (int4 in groups of 128, 128
+// tokens, Granite Rapids: see docs/Performance.md).
 //
 // Tiles live in straight-line code only. The functions are their own, since
 // LLVM configures the tile registers where a function begins to use them.
@@ -35,14 +42,28 @@ private:
     Value block, from; ///< index of the block, first input in it
     int64_t inputs;
   };
+  /// Integer sums of a tile of tokens and a K block.
+  struct Products {
+    Value at;     ///< element of the first in `products`
+    Value token;  ///< first token, in the strip
+    Value meta;   ///< first element in `scales` and `codeSums`
+    Value params; ///< first element in `params`
+    SmallVector<Value> values() const { return {at, token, meta, params}; }
+  };
 
   int64_t countPlanes();
   void emitProducts(Value firstTile, Value rowTiles) override;
   void emitBlock(Value block, Value firstTile, Value rowTiles);
+  void emitPipelined(Value firstTile);
   void decode(const Piece &piece, Value firstTile, Value rowTiles);
   void decodeRest(int64_t inputs, Value to);
-  void multiply(const Piece &piece, Shape shape, Value tile);
+  Value toSigned(Value codes);
+  void multiply(const Piece &piece, Shape shape, Value tile, Value first,
+                function_ref<void(int64_t, int64_t)> between = nullptr);
   void accumulate(Value block, Shape shape, Value tile);
+  void accumulateToken(const Products &from, int64_t rowTiles, Value m);
+  Products productsOf(Value block, Value tile, Value at);
+  Products nextTile(const Products &tile);
 
   /// Inputs that do not fill an A tile.
   int64_t rest() const {
@@ -56,13 +77,21 @@ private:
 
   ActivationLayout input; ///< Its blocks are "blocks" here.
   Value codes, scales, codeSums;
-  int64_t planes; ///< of emitCodes()
-  int64_t pieceK; ///< inputs that are decoded at a time
-  bool whole;     ///< A piece is a K block: its sums stay in registers.
-  /// `products` is laid out as `sums`.
+  int64_t planes;   ///< of emitCodes()
+  int64_t pieceK;   ///< inputs that are decoded at a time
+  int64_t prefetch; ///< KiB ahead
+  bool whole;       ///< A piece is a K block: its sums stay in registers.
+  /// `products` is laid out as `sums`; where they stay in registers it has room
+  /// for 2x2 tiles twice.
   Value decoded, products, params;
-  /// The zero point of all weights, if it is one integer.
+  /// Parameters of a K block in `params`, which has room for two: the scales,
+  /// then the zero points, of each tile of rows.
+  static constexpr int64_t paramsSize = 2 * 2 * tileRows;
+  /// The zero point of all weights, if it is one integer; 0 where codes are
+  /// signed.
   std::optional<int64_t> zero;
+  /// What toSigned() subtracts from the codes of each plane.
+  std::optional<int64_t> codeOffset;
 };
 
 } // namespace
@@ -86,7 +115,7 @@ AMXEmitter::AMXEmitter(KernelBuilder &b, WeightType weight,
           ActivationLayout::get(weight, Arithmetic::Int8, tuning).paddedK()),
       input(ActivationLayout::get(weight, Arithmetic::Int8, tuning)),
       codes(b.flatten(args[2])), scales(b.flatten(args[3])),
-      codeSums(b.flatten(args[4])) {
+      codeSums(b.flatten(args[4])), prefetch(tuning.prefetch) {
   planes = countPlanes();
   // Pieces are whole chunks and, but for the last, whole A tiles.
   int64_t unit = std::lcm(layout.chunkK, amxTileK);
@@ -94,10 +123,20 @@ AMXEmitter::AMXEmitter(KernelBuilder &b, WeightType weight,
   pieceK = std::min(input.paddedBlockK, std::max(unit, most / unit * unit));
   whole = pieceK == input.paddedBlockK;
   decoded = scratch(2 * decodedTileBytes(), b.getI8Type());
-  int64_t tokens = whole ? 2 * amxTokens : stripTiles * amxTokens;
+  int64_t tokens = whole ? 2 * 2 * amxTokens : stripTiles * amxTokens;
   products = scratch(tokens * 2 * tileRows, b.getI32Type());
-  // The K block's scales, then its zero points, of each tile of rows.
-  params = scratch(2 * 2 * tileRows, b.getF32Type());
+  params = scratch(2 * paramsSize, b.getF32Type());
+}
+
+Value AMXEmitter::toSigned(Value codes) {
+  if (!codeOffset)
+    return codes;
+  auto type = cast<VectorType>(codes.getType());
+  return b.sub(
+      codes,
+      arith::ConstantOp::create(
+          b, DenseElementsAttr::get(
+                 type, b.getI8IntegerAttr(static_cast<int8_t>(*codeOffset)))));
 }
 
 /// The piece's codes to `decoded`, [tile of rows][plane][input / 4][row][4],
@@ -119,16 +158,31 @@ void AMXEmitter::decode(const Piece &piece, Value firstTile, Value rowTiles) {
         Value block = b.add(b.add(rowBlock, layout.rowHeaderBytes),
                             b.mul(kBlock, layout.blockBytes()));
         SmallVector<Value> blockParams = format.emitBlockParams(e, block);
-        Value param = b.mul(index, 2 * tileRows);
+        Value param = b.add(b.mul(b.rem(piece.block, 2), paramsSize),
+                            b.mul(index, 2 * tileRows));
         b.storeVector(format.emitIntegerScale(e, rowParams, blockParams),
                       params, param);
         Value zeros = format.emitZero(e, blockParams);
         zero = matchInteger(zeros);
         if (!zero)
           b.storeVector(zeros, params, b.add(param, tileRows));
+        codeOffset = std::nullopt;
+        int64_t most = (int64_t(1) << format.getIntegerBits()) - 1;
+        if (zero && *zero % planes == 0 && *zero / planes <= 128 &&
+            most - *zero / planes <= 127) {
+          codeOffset = *zero / planes;
+          zero = 0;
+        }
         Value chunks =
             b.add(b.add(block, layout.blockParamBytes),
                   b.mul(b.div(first, layout.chunkK), layout.chunkBytes));
+        // Decoding comes in bursts, which the hardware cannot foresee.
+        int64_t ahead = prefetch << 10,
+                bytes = piece.inputs / layout.chunkK * layout.chunkBytes;
+        for (int64_t i = 0; i < bytes && bytes <= ahead; i += 64)
+          memref::PrefetchOp::create(
+              b, weights, ValueRange{b.add(chunks, ahead + i)},
+              /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
         Value to = b.mul(index, decodedTileBytes());
         int64_t perPlane = layout.chunkK / 4;
         b.loop(b.index(0), b.index(piece.inputs / layout.chunkK), 1,
@@ -138,7 +192,7 @@ void AMXEmitter::decode(const Piece &piece, Value firstTile, Value rowTiles) {
                  for (auto [i, bytes] :
                       llvm::enumerate(format.emitCodes(e, chunk, rowParams))) {
                    auto j = static_cast<int64_t>(i);
-                   b.storeVector(bytes, decoded,
+                   b.storeVector(toSigned(bytes), decoded,
                                  b.add(row, j / perPlane * planeK() * tileRows +
                                                 j % perPlane * 4 * tileRows));
                  }
@@ -166,13 +220,17 @@ void AMXEmitter::decodeRest(int64_t inputs, Value to) {
   }
 }
 
-/// Products of the tiles of tokens from `tile` of the strip on.
-void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile) {
-  Value first = whole ? b.index(0) : b.mul(tile, amxTokens);
+/// Products of the tiles of tokens from `tile` of the strip on, to `products`
+/// from token `first` on; `between` is called behind each of so many products.
+void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile,
+                          Value first,
+                          function_ref<void(int64_t, int64_t)> between) {
   Value stride = b.index(2 * tileRows);
   auto place = [&](int64_t t, int64_t r) {
     return at(b.add(first, t * amxTokens), r);
   };
+  int64_t done = 0, steps = (piece.inputs + amxTileK - 1) / amxTileK * planes *
+                            shape.tokenTiles * shape.rowTiles;
   auto cType = amx::TileType::get({amxTokens, tileRows}, b.getI32Type());
   SmallVector<Value> c;
   for (int64_t t = 0; t < shape.tokenTiles; ++t)
@@ -214,7 +272,9 @@ void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile) {
           Value &sum = c[t * shape.rowTiles + r];
           sum = amx::TileMulIOp::create(b, cType, a[t], w[r], sum,
                                         /*isZextLhs=*/false,
-                                        /*isZextRhs=*/true);
+                                        /*isZextRhs=*/!codeOffset);
+          if (between)
+            between(done++, steps);
         }
     }
   }
@@ -224,45 +284,108 @@ void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile) {
                                c[t * shape.rowTiles + r], stride);
 }
 
-/// sums += the K block's products, scaled.
-void AMXEmitter::accumulate(Value block, Shape shape, Value tile) {
-  SmallVector<Value> scale, zeros;
-  for (int64_t r = 0; r < shape.rowTiles; ++r) {
-    scale.push_back(b.loadVector(tileRows, params, b.index(2 * r * tileRows)));
-    zeros.push_back(
-        zero ? Value()
-             : b.loadVector(tileRows, params, b.index((2 * r + 1) * tileRows)));
+AMXEmitter::Products AMXEmitter::productsOf(Value block, Value tile, Value at) {
+  Value token = b.mul(tile, amxTokens);
+  Value meta =
+      b.add(b.mul(b.add(b.mul(strip, amxTokens), token), input.numBlocks()),
+            b.mul(block, amxTokens));
+  return {at, token, meta, b.mul(b.rem(block, 2), paramsSize)};
+}
+
+AMXEmitter::Products AMXEmitter::nextTile(const Products &tile) {
+  return {b.add(tile.at, amxTokens * 2 * tileRows),
+          b.add(tile.token, amxTokens),
+          b.add(tile.meta, amxTokens * input.numBlocks()), tile.params};
+}
+
+/// sums += the products of token `m` of a tile, scaled.
+void AMXEmitter::accumulateToken(const Products &from, int64_t rowTiles,
+                                 Value m) {
+  Value meta = b.add(from.meta, m);
+  Value sx = b.broadcast(tileRows, b.load(scales, meta));
+  Value codeSum;
+  if (!zero || *zero != 0)
+    codeSum = b.broadcast(tileRows, b.load(codeSums, meta));
+  for (int64_t r = 0; r < rowTiles; ++r) {
+    Value param = b.add(from.params, 2 * r * tileRows);
+    Value ints = b.loadVector(
+        tileRows, products,
+        b.add(b.add(from.at, b.mul(m, 2 * tileRows)), r * tileRows));
+    if (zero && *zero != 0) {
+      Value factor = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(b.i32s(tileRows),
+                                    static_cast<int32_t>(*zero)));
+      ints = b.sub(ints, b.mul(codeSum, factor));
+    }
+    Value value = arith::SIToFPOp::create(b, b.f32s(tileRows), ints);
+    if (!zero)
+      value = b.fsub(
+          value, b.fmul(b.loadVector(tileRows, params, b.add(param, tileRows)),
+                        arith::SIToFPOp::create(b, b.f32s(tileRows), codeSum)));
+    Value place = at(b.add(from.token, m), r);
+    Value sum = b.loadVector(tileRows, sums, place);
+    Value scale = b.loadVector(tileRows, params, param);
+    b.storeVector(b.fma(value, b.fmul(scale, sx), sum), sums, place);
   }
+}
+
+/// The same of all tokens.
+void AMXEmitter::accumulate(Value block, Shape shape, Value tile) {
   b.loop(b.index(0), b.index(shape.tokenTiles), 1, [&](Value t) {
-    Value token = b.mul(b.add(tile, t), amxTokens);
-    Value from = whole ? b.mul(t, amxTokens) : token;
-    Value meta =
-        b.add(b.mul(b.add(b.mul(strip, amxTokens), token), input.numBlocks()),
-              b.mul(block, amxTokens));
-    b.loop(b.index(0), b.index(amxTokens), 1, [&](Value m) {
-      Value sx = b.broadcast(tileRows, b.load(scales, b.add(meta, m)));
-      Value codeSum;
-      if (!zero || *zero != 0)
-        codeSum = b.broadcast(tileRows, b.load(codeSums, b.add(meta, m)));
-      for (int64_t r = 0; r < shape.rowTiles; ++r) {
-        Value ints = b.loadVector(tileRows, products, at(b.add(from, m), r));
-        if (zero && *zero != 0) {
-          Value factor = arith::ConstantOp::create(
-              b, DenseElementsAttr::get(b.i32s(tileRows),
-                                        static_cast<int32_t>(*zero)));
-          ints = b.sub(ints, b.mul(codeSum, factor));
-        }
-        Value value = arith::SIToFPOp::create(b, b.f32s(tileRows), ints);
-        if (!zero)
-          value = b.fsub(value,
-                         b.fmul(zeros[r], arith::SIToFPOp::create(
-                                              b, b.f32s(tileRows), codeSum)));
-        Value place = at(b.add(token, m), r);
-        Value sum = b.loadVector(tileRows, sums, place);
-        b.storeVector(b.fma(value, b.fmul(scale[r], sx), sum), sums, place);
-      }
-    });
+    Value own = b.add(tile, t);
+    Value first = b.mul(whole ? t : own, amxTokens);
+    Products from = productsOf(block, own, at(first, 0));
+    b.loop(b.index(0), b.index(amxTokens), 1,
+           [&](Value m) { accumulateToken(from, shape.rowTiles, m); });
   });
+}
+
+/// All K blocks of two tiles of rows: while two tiles of tokens are multiplied
+/// the products of those before them are added to `sums`.
+void AMXEmitter::emitPipelined(Value firstTile) {
+  constexpr Shape pair = {2, 2};
+  // Nothing is before the first ones: their place is behind the strip.
+  clear(params, b.index(2 * paramsSize));
+  Products none = productsOf(b.index(0), b.index(0), b.index(0));
+  none.token = b.index(stripTiles * amxTokens);
+  Value even = b.mul(b.div(stripCount, 2), 2);
+  auto add = [&](ValueRange before, int64_t from, int64_t to) {
+    Products tile = {before[0], before[1], before[2], before[3]};
+    Products next = nextTile(tile);
+    for (int64_t m = from; m < to; ++m)
+      accumulateToken(m < amxTokens ? tile : next, pair.rowTiles,
+                      b.index(m % amxTokens));
+  };
+  SmallVector<Value> last = b.loop(
+      b.index(0), b.index(input.numBlocks()), 1, none.values(),
+      [&](Value block, ValueRange before) -> SmallVector<Value> {
+        Piece piece{block, b.index(0), input.paddedBlockK};
+        decode(piece, firstTile, b.index(pair.rowTiles));
+        SmallVector<Value> last =
+            b.loop(b.index(0), even, 2, before,
+                   [&](Value tile, ValueRange before) -> SmallVector<Value> {
+                     // The half of `products` that the ones before do not use.
+                     Value half = b.sub(b.index(2 * amxTokens * 2 * tileRows),
+                                        before[0]);
+                     multiply(piece, pair, tile, b.div(half, 2 * tileRows),
+                              [&](int64_t i, int64_t steps) {
+                                int64_t tokens = 2 * amxTokens;
+                                add(before, i * tokens / steps,
+                                    (i + 1) * tokens / steps);
+                              });
+                     return productsOf(block, tile, half).values();
+                   });
+        b.ifThen(b.less(even, stripCount), [&] {
+          // A tile alone, in the half that is not waiting.
+          Value half = b.sub(b.index(2 * amxTokens * 2 * tileRows), last[0]);
+          multiply(piece, {1, pair.rowTiles}, even, b.div(half, 2 * tileRows));
+          Products own = productsOf(block, even, half);
+          b.loop(b.index(0), b.index(amxTokens), 1,
+                 [&](Value m) { accumulateToken(own, pair.rowTiles, m); });
+        });
+        return last;
+      });
+  add(last, 0, 2 * amxTokens);
 }
 
 void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
@@ -270,7 +393,7 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
     Piece piece{block, b.index(0), input.paddedBlockK};
     decode(piece, firstTile, rowTiles);
     forShapes(rowTiles, [&](Shape shape, Value tile) {
-      multiply(piece, shape, tile);
+      multiply(piece, shape, tile, b.index(0));
       accumulate(block, shape, tile);
     });
     return;
@@ -278,8 +401,9 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
   auto emitPiece = [&](Value from, int64_t inputs) {
     Piece piece{block, from, inputs};
     decode(piece, firstTile, rowTiles);
-    forShapes(rowTiles,
-              [&](Shape shape, Value tile) { multiply(piece, shape, tile); });
+    forShapes(rowTiles, [&](Shape shape, Value tile) {
+      multiply(piece, shape, tile, b.mul(tile, amxTokens));
+    });
   };
   clear(products, b.mul(stripCount, amxTokens * 2 * tileRows));
   int64_t last = input.paddedBlockK / pieceK * pieceK;
@@ -292,8 +416,14 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
 }
 
 void AMXEmitter::emitProducts(Value firstTile, Value rowTiles) {
-  b.loop(b.index(0), b.index(input.numBlocks()), 1,
-         [&](Value block) { emitBlock(block, firstTile, rowTiles); });
+  auto blocks = [&] {
+    b.loop(b.index(0), b.index(input.numBlocks()), 1,
+           [&](Value block) { emitBlock(block, firstTile, rowTiles); });
+  };
+  if (!whole)
+    return blocks();
+  b.ifThen(b.less(b.index(1), rowTiles), [&] { emitPipelined(firstTile); });
+  b.ifThen(b.less(rowTiles, b.index(2)), blocks);
 }
 
 func::FuncOp cpu::amxMatmulKernel(KernelContext &ctx, WeightType weight,

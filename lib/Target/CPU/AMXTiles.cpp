@@ -16,7 +16,8 @@ AMXTiles::AMXTiles(KernelBuilder &b, WeightType weight, ValueRange args,
       firstBlock(args[args.size() - 2]), lastBlock(args.back()) {
   stripTiles = std::clamp<int64_t>(
       stripBytes / (amxTokens * tokenBytes) / 2 * 2, 2, maxStripTiles);
-  sums = scratch(stripTiles * amxTokens * 2 * tileRows, b.getF32Type());
+  // With room for two tiles more, whose sums nobody wants.
+  sums = scratch((stripTiles + 2) * amxTokens * 2 * tileRows, b.getF32Type());
 }
 
 Value AMXTiles::scratch(int64_t size, Type type) {

@@ -13,17 +13,29 @@
 // CHECK:         scf.for %{{.*}} = %[[FULL]] to
 // CHECK:           vpdpbusd
 
-// A K block of 64 inputs is one A tile and a B tile of 16 rows of registers.
+// A K block of 64 inputs is one A tile and a B tile of 16 rows of registers. The
+// zero point 8 is subtracted from the codes. Behind each product some sums of
+// the tiles before are scaled.
 // CHECK-LABEL: func.func private @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8_amx(
 // CHECK-SAME:    attributes {passthrough = ["noinline"]}
+// CHECK:         %[[EIGHT:.*]] = arith.constant dense<8> : vector<64xi8>
+// CHECK:         arith.subi %{{.*}}, %[[EIGHT]] : vector<64xi8>
 // CHECK:         vector.store %{{.*}} : memref<2048xi8>, vector<64xi8>
 // CHECK:         amx.tile_zero : !amx.tile<16x16xi32>
 // CHECK:         amx.tile_load %{{.*}} : memref<?xi8> into !amx.tile<16x64xi8>
 // CHECK:         amx.tile_load %{{.*}} : memref<2048xi8> into !amx.tile<16x64xi8>
-// CHECK-COUNT-4: amx.tile_muli %{{.*}}, %{{.*}} zext, %{{.*}} : !amx.tile<16x64xi8>, !amx.tile<16x64xi8>, !amx.tile<16x16xi32>
-// CHECK-COUNT-4: amx.tile_store
+// CHECK:         amx.tile_muli %{{.*}}, %{{.*}}, %{{.*}} : !amx.tile<16x64xi8>, !amx.tile<16x64xi8>, !amx.tile<16x16xi32>
+// CHECK-NOT:     amx
 // CHECK:         arith.sitofp
+// CHECK-NOT:     amx
 // CHECK:         math.fma
+// CHECK:         amx.tile_muli
+// CHECK:         math.fma
+// CHECK:         amx.tile_muli
+// CHECK:         math.fma
+// CHECK:         amx.tile_muli
+// CHECK:         math.fma
+// CHECK-COUNT-4: amx.tile_store
 
 qc.weight @w : !qc.weight<40x1088, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<16>> = [#qc.external<"b", 0, 27840>]
 
