@@ -176,9 +176,9 @@ class LookupEmitter {
 public:
   LookupEmitter(KernelBuilder &b, const TableLayout &t,
                 const ::qc::PackedLayout &layout, Value weights, Value tables,
-                Value base, Value scales, ItemRange blocks)
+                Value base, Value scales, ItemRange blocks, bool prefetches)
       : b(b), t(t), layout(layout), weights(weights), tables(tables),
-        base(base), scales(scales), blocks(blocks) {}
+        base(base), scales(scales), blocks(blocks), prefetches(prefetches) {}
 
   /// `at` is the byte offset of the first row block; stores to row `part` of
   /// `out` from `column` on.
@@ -197,6 +197,8 @@ private:
   const ::qc::PackedLayout &layout;
   Value weights, tables, base, scales;
   ItemRange blocks; ///< K blocks whose tables begin at `base`
+  /// Codes of the next K block are fetched.
+  bool prefetches;
 };
 } // namespace
 
@@ -240,6 +242,10 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
           b.loadVector(64, tables, b.add(table, i * t.tableBytes() + p)));
     for (int64_t r = 0; r < count; ++r) {
       Value from = b.add(codes, r * layout.rowBlockBytes() + i * tableRows);
+      if (prefetches)
+        memref::PrefetchOp::create(
+            b, weights, ValueRange{b.add(from, layout.blockBytes())},
+            /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
       Value found = vector::BitCastOp::create(
           b, halves, lookup(parts, b.loadVector(64, weights, from)));
       full[r] = b.add(full[r], found);
@@ -305,16 +311,16 @@ func::FuncOp cpu::lookupKernel(KernelContext &ctx, WeightType weight) {
   KernelBuilder types(UnknownLoc::get(ctx.module.getContext()),
                       ctx.module.getContext(), ctx.target);
   TableLayout t = *TableLayout::get(ctx.target, weight, Arithmetic::Int8);
-  auto input = ActivationLayout::get(weight, Arithmetic::Int8,
-                                     ctx.tuning.get(weight, Arithmetic::Int8));
+  const KernelTuning &tuning = ctx.tuning.get(weight, Arithmetic::Int8);
+  auto input = ActivationLayout::get(weight, Arithmetic::Int8, tuning);
   ::qc::PackedLayout layout = weight.getLayout();
   Type idx = types.getIndexType();
   SmallVector<Type> arguments = {types.bytes(), idx};
   arguments.append(activationTypes(types, input));
   arguments.append({types.bytes(), idx, types.matrix(layout.n), idx, idx});
   return getOrCreateKernel(
-      ctx.module, "lookup_" + weightName(weight), arguments, ctx.target,
-      [&](KernelBuilder &b, ValueRange args) {
+      ctx.module, "lookup_" + weightName(weight) + tuningName(ctx, tuning),
+      arguments, ctx.target, [&](KernelBuilder &b, ValueRange args) {
         Value weights = args[0], header = args[1], tables = args[5],
               base = args[6], out = args[7], thread = args[8];
         Value parts = emitNumParts(b, t, args[9]);
@@ -335,7 +341,7 @@ func::FuncOp cpu::lookupKernel(KernelContext &ctx, WeightType weight) {
             b.store(builder.emit(block, tables, to), scales, block);
           });
           LookupEmitter emitter(b, t, layout, weights, tables, base, scales,
-                                blocks);
+                                blocks, tuning.decodePrefetch != 0);
           ItemRange rows = b.partition(b.index(layout.numRowBlocks()),
                                        b.div(thread, parts), shares);
           // Row blocks share the tables that are in registers: with fewer,

@@ -71,8 +71,17 @@ private:
   SmallVector<Value> chunksInt8(Value chunks, ValueRange rowParams, Value codes,
                                 ValueRange init);
   Value dot(Value acc, Value codes, Value activations);
-  /// Asks for a block of weights, tuning.prefetch KiB behind `block`.
-  void prefetch(Value block, int64_t tokens);
+  /// Bytes ahead of use that weights are fetched; 0: not at all.
+  int64_t prefetchDistance(int64_t tokens) const;
+  /// Asks for as many bytes of weights, prefetchDistance() behind `at`, unless
+  /// they begin before that.
+  void prefetch(Value at, int64_t bytes, int64_t tokens);
+  /// The same for a part of a block that is too large for prefetch(), one
+  /// token.
+  void prefetchPart(Value at, int64_t bytes, int64_t tokens) {
+    if (tokens == 1 && layout.blockBytes() > prefetchDistance(tokens))
+      prefetch(at, bytes, tokens);
+  }
   Value dotSigned(Value acc, Value codes, Value activations);
   bool hasVNNI() const {
     return e.rows == 16 ? b.target.vnni512 : e.rows == 8 && b.target.vnni256;

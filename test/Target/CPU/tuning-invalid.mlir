@@ -10,7 +10,7 @@
 // LARGE: tuning 'token-tile=32': expected a power of two from 1 to 16
 // STRIP: tuning 'strip=0': expected a number from 1 to 65536
 // NUMBER: tuning 'prefetch': expected a number from 0 to 1024
-// NAME: tuning 'tile=8': expected token-tile, strip, prefetch, sums or score-registers and '=' and a number
+// NAME: tuning 'tile=8': expected token-tile, strip, prefetch, decode-prefetch, sums or score-registers and '=' and a number
 // FORMAT: tuning 'grouped<bits = 99>/int8: sums=2': expected FORMAT/f32, FORMAT/int8 or FORMAT/bf16 before ':'
 // ARITHMETIC: tuning 'float<f16>/int9: sums=2': expected FORMAT/f32, FORMAT/int8 or FORMAT/bf16 before ':'
 module {}

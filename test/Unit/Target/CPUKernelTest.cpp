@@ -198,9 +198,9 @@ TEST_P(KernelTest, Tunings) {
     auto format = parseFormat(spelling, error);
     ASSERT_TRUE(format) << error;
     for (const char *tuning :
-         {"token-tile=1,sums=1,strip=1,prefetch=0",
-          "token-tile=2,sums=2,prefetch=1", "token-tile=4,sums=8,strip=1",
-          "token-tile=16,sums=16,prefetch=64"}) {
+         {"token-tile=1,sums=1,strip=1,prefetch=0,decode-prefetch=0",
+          "token-tile=2,sums=2,prefetch=1,decode-prefetch=64",
+          "token-tile=4,sums=8,strip=1", "token-tile=16,sums=16,prefetch=64"}) {
       SCOPED_TRACE(tuning);
       for (bool int8 : {false, true})
         if (!int8 || hasIntegerCodes(spelling))

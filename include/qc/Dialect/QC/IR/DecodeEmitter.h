@@ -24,6 +24,7 @@ struct TargetFeatures {
   bool fma = false, avx2 = false, avx512 = false, vnni512 = false,
        vnni256 = false, vbmi = false, gfni = false, amx = false, bf16 = false,
        amxBF16 = false;
+  bool sse4a = false; ///< AMD's, which alone have it
   /// A GPU: `blob` is memref<?xi32>, no value is narrower than a word.
   bool words = false;
   /// With `words`: there are instructions that convert f16 to f32 and back.
