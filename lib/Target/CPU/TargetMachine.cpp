@@ -146,12 +146,13 @@ llvm::Expected<CPU> CPU::get(StringRef name) {
 
 llvm::Expected<std::vector<CPU>> CPU::list(StringRef name) {
   std::vector<CPU> cpus;
-  // By what kernels differ in: Ice Lake and Zen 4, Cascade Lake, Skylake-SP,
-  // Alder Lake, Haswell and Zen, Nehalem.
+  // By what kernels differ in: Sapphire Rapids, Ice Lake and Zen 4, Cascade
+  // Lake, Skylake-SP, Alder Lake, Haswell and Zen, Nehalem.
   SmallVector<StringRef> names = {name};
   if (name == "x86-64-multi")
-    names = {"x86-64-v4-vbmi", "x86-64-v4-vnni", "x86-64-v4",
-             "x86-64-v3-vnni", "x86-64-v3",      "x86-64-v2"};
+    names = {"x86-64-v4-amx", "x86-64-v4-vbmi", "x86-64-v4-vnni",
+             "x86-64-v4",     "x86-64-v3-vnni", "x86-64-v3",
+             "x86-64-v2"};
   for (StringRef one : names) {
     llvm::Expected<CPU> cpu = get(one);
     if (!cpu)
