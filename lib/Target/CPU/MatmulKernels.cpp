@@ -221,12 +221,11 @@ std::optional<int64_t> cpu::matchInteger(Value vector) {
 // With a full tile of tokens the dot products of a block outlast the window of
 // out-of-order execution, so that cache misses of the next blocks would not
 // overlap with them. A whole block at once is better than a line with each
-// chunk (Zen 4). With one token it is a few chunks that fill the window: on
-// Intel's CPUs the hardware's prefetchers alone leave a fifth of the bandwidth.
+// chunk (Zen 4). With fewer it is some chunks that fill the window: on Intel's
+// CPUs the hardware's prefetchers alone leave a fifth of the bandwidth.
 int64_t TileEmitter::prefetchDistance(int64_t tokens) const {
-  if (tokens == 1)
-    return tuning.decodePrefetch << 10;
-  return tokens >= tuning.tokenTile ? tuning.prefetch << 10 : 0;
+  return (tokens < tuning.tokenTile ? tuning.decodePrefetch : tuning.prefetch)
+         << 10;
 }
 
 void TileEmitter::prefetch(Value at, int64_t bytes, int64_t tokens) {
@@ -350,7 +349,7 @@ SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
                                          ValueRange rowParams, Value row,
                                          ValueRange sums) {
   auto tokens = static_cast<int64_t>(sums.size());
-  if (tokens == 1)
+  if (tokens < tuning.tokenTile)
     prefetch(at, layout.blockBytes(), tokens);
   Value chunks = b.add(at, layout.blockParamBytes);
   Value firstK = b.mul(index, layout.paddedBlockK);

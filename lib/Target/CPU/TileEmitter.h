@@ -76,10 +76,10 @@ private:
   /// Asks for as many bytes of weights, prefetchDistance() behind `at`, unless
   /// they begin before that.
   void prefetch(Value at, int64_t bytes, int64_t tokens);
-  /// The same for a part of a block that is too large for prefetch(), one
-  /// token.
+  /// The same for a part of a block that is too large for prefetch(), for less
+  /// than a full tile of tokens.
   void prefetchPart(Value at, int64_t bytes, int64_t tokens) {
-    if (tokens == 1 && layout.blockBytes() > prefetchDistance(tokens))
+    if (tokens < tuning.tokenTile && layout.blockBytes() > prefetchDistance(tokens))
       prefetch(at, bytes, tokens);
   }
   Value dotSigned(Value acc, Value codes, Value activations);

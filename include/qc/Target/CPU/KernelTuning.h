@@ -30,7 +30,7 @@ struct KernelTuning {
   /// KiB ahead of use that weights are fetched to the second-level cache with
   /// a full tile of tokens; 0: left to the hardware.
   int64_t prefetch = 8;
-  /// The same with one token.
+  /// The same with fewer tokens, one in decoding.
   int64_t decodePrefetch = 0;
   /// Sums kept apart for one token, so that dot products do not wait for each
   /// other; half as many for two tokens and so on.
