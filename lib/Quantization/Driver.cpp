@@ -172,11 +172,25 @@ double Driver::relativeError(const Job &job, const ::qc::FloatWeight &w,
     for (int64_t row = begin; row < end; ++row) {
       job.format->decodeRow(views, w.n, w.k, row, decoded.data());
       double error = 0, norm = 0;
-      for (int64_t i = 0; i < w.k; ++i) {
-        double value = w.row(row)[i];
-        double difference = value - decoded[static_cast<size_t>(i)];
-        error += difference * difference;
-        norm += value * value;
+      // Four sums of each, so that compilers make vectors of it.
+      constexpr int64_t lanes = 4;
+      double errorOf[lanes] = {}, normOf[lanes] = {};
+      const float *values = w.row(row);
+      auto add = [&](int64_t i, int64_t j) {
+        double value = values[i + j];
+        double difference = value - decoded[static_cast<size_t>(i + j)];
+        errorOf[j] += difference * difference;
+        normOf[j] += value * value;
+      };
+      int64_t whole = w.k / lanes * lanes;
+      for (int64_t i = 0; i < whole; i += lanes)
+        for (int64_t j = 0; j < lanes; ++j)
+          add(i, j);
+      for (int64_t j = 0; j < w.k - whole; ++j)
+        add(whole, j);
+      for (int64_t j = 0; j < lanes; ++j) {
+        error += errorOf[j];
+        norm += normOf[j];
       }
       errors[static_cast<size_t>(row)] = error;
       norms[static_cast<size_t>(row)] = norm;

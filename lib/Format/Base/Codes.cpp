@@ -3,6 +3,7 @@
 #include "qc/Format/Format.h"
 
 #include <algorithm>
+#include <algorithm>
 #include <cstring>
 
 using namespace qc;
@@ -71,11 +72,26 @@ void qc::writeBits(uint8_t *data, int64_t index, int bits, uint32_t value) {
 
 void qc::unpackBits(const uint8_t *data, int64_t begin, int64_t end, int bits,
                     uint8_t *out) {
+  if (bits == 8) {
+    std::memcpy(out, data + begin, static_cast<size_t>(end - begin));
+    return;
+  }
   int64_t i = begin;
   for (; i < end && i % 8; ++i)
     *out++ = static_cast<uint8_t>(readBits(data, i, bits));
   // Eight codes are `bits` whole bytes.
   uint64_t mask = (uint64_t(1) << bits) - 1;
+  // Compilers make vectors of this.
+  if (bits == 4) {
+    int64_t pairs = std::max<int64_t>(0, end - i) / 2;
+    const uint8_t *bytes = data + i / 2;
+    for (int64_t j = 0; j < pairs; ++j) {
+      out[2 * j] = bytes[j] & 15;
+      out[2 * j + 1] = bytes[j] >> 4;
+    }
+    out += 2 * pairs;
+    i += 2 * pairs;
+  }
   for (; i + 8 <= end; i += 8) {
     uint64_t word = 0;
     std::memcpy(&word, data + i / 8 * bits, static_cast<size_t>(bits));

@@ -67,6 +67,30 @@ private:
 
 } // namespace
 
+/// The least and the largest of w [size], size > 0.
+static std::pair<float, float> extremes(const float *w, int64_t size) {
+  float least = w[0], most = w[0];
+  constexpr int64_t lanes = 8;
+  if (size >= lanes) {
+    // One of each lane, so that compilers make vectors of it.
+    float low[lanes], high[lanes];
+    std::copy_n(w, lanes, low);
+    std::copy_n(w, lanes, high);
+    for (int64_t i = lanes; i + lanes <= size; i += lanes)
+      for (int64_t j = 0; j < lanes; ++j) {
+        low[j] = w[i + j] < low[j] ? w[i + j] : low[j];
+        high[j] = w[i + j] > high[j] ? w[i + j] : high[j];
+      }
+    least = *std::min_element(low, low + lanes);
+    most = *std::max_element(high, high + lanes);
+  }
+  for (int64_t i = size / lanes * lanes; i < size; ++i) {
+    least = std::min(least, w[i]);
+    most = std::max(most, w[i]);
+  }
+  return {least, most};
+}
+
 float RtnEncoder::storedZero(float zero) const {
   return format.zero == Zero::F16 ? roundToType(DType::F16, zero) : zero;
 }
@@ -165,13 +189,13 @@ double RtnEncoder::squaredError(const float *w, int64_t size, Params p,
 }
 
 Params RtnEncoder::encode(const float *w, int64_t size, uint8_t *codes) const {
-  auto [mn, mx] = std::minmax_element(w, w + size);
-  if (*mn == 0 && *mx == 0) {
+  auto [mn, mx] = extremes(w, size);
+  if (mn == 0 && mx == 0) {
     float zero = format.zero == Zero::None ? half : 0;
     std::fill(codes, codes + size, static_cast<uint8_t>(zero));
     return {0, zero};
   }
-  Params best = candidate(w, size, *mn, *mx, 1);
+  Params best = candidate(w, size, mn, mx, 1);
   // Two levels of which one is 0 need the search.
   int steps = clipSteps;
   if (format.bits == 1)
@@ -184,7 +208,7 @@ Params RtnEncoder::encode(const float *w, int64_t size, uint8_t *codes) const {
   double least = std::numeric_limits<double>::infinity();
   for (int i = 0; i <= steps; ++i) {
     Params p =
-        candidate(w, size, *mn, *mx,
+        candidate(w, size, mn, mx,
                   1 - 0.7f * static_cast<float>(i) / static_cast<float>(steps));
     writeCodes(w, size, p, codes);
     if (double error = squaredError(w, size, p, codes); error < least) {
