@@ -3,7 +3,6 @@
 #include "qc/Format/Format.h"
 
 #include <algorithm>
-#include <algorithm>
 #include <cstring>
 
 using namespace qc;

@@ -150,9 +150,8 @@ llvm::Expected<std::vector<CPU>> CPU::list(StringRef name) {
   // Lake, Skylake-SP, Alder Lake, Haswell and Zen, Nehalem.
   SmallVector<StringRef> names = {name};
   if (name == "x86-64-multi")
-    names = {"x86-64-v4-amx", "x86-64-v4-vbmi", "x86-64-v4-vnni",
-             "x86-64-v4",     "x86-64-v3-vnni", "x86-64-v3",
-             "x86-64-v2"};
+    names = {"x86-64-v4-amx",  "x86-64-v4-vbmi", "x86-64-v4-vnni", "x86-64-v4",
+             "x86-64-v3-vnni", "x86-64-v3",      "x86-64-v2"};
   for (StringRef one : names) {
     llvm::Expected<CPU> cpu = get(one);
     if (!cpu)

@@ -79,7 +79,8 @@ private:
   /// The same for a part of a block that is too large for prefetch(), for less
   /// than a full tile of tokens.
   void prefetchPart(Value at, int64_t bytes, int64_t tokens) {
-    if (tokens < tuning.tokenTile && layout.blockBytes() > prefetchDistance(tokens))
+    if (tokens < tuning.tokenTile &&
+        layout.blockBytes() > prefetchDistance(tokens))
       prefetch(at, bytes, tokens);
   }
   Value dotSigned(Value acc, Value codes, Value activations);

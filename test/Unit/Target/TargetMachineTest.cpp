@@ -53,7 +53,8 @@ TEST(TargetMachine, ListOfVersionsIsBestFirst) {
   ASSERT_TRUE(static_cast<bool>(cpus));
   ASSERT_EQ(cpus->size(), 7u);
   EXPECT_EQ(cpus->front().name, "x86-64-v4-amx");
-  EXPECT_TRUE(cpus->front().vectors.amx && cpus->front().vectors.vbmi && cpus->front().vectors.vnni512);
+  EXPECT_TRUE(cpus->front().vectors.amx && cpus->front().vectors.vbmi &&
+              cpus->front().vectors.vnni512);
   EXPECT_EQ(cpus->back().name, "x86-64-v2");
   // The runtime takes the first whose features are there: none may come after
   // one that needs less.
