@@ -2,6 +2,7 @@
 #include "Bench.h"
 #include "Twins.h"
 #include "qc/Runtime/Evaluate/Evaluate.h"
+#include "qc/Runtime/Evaluate/TileRegisters.h"
 #include "qc/Runtime/Threads/ThreadPool.h"
 #include "qc/Target/CPU/Tuning/Memory.h"
 
@@ -29,9 +30,16 @@ double bench::streamRate(int64_t threads) {
   return pool ? rt::streamBandwidth(*pool, /*repeats=*/1, bytes) : 0;
 }
 
-static auto spin() {
+static auto spinVectors() {
   return __builtin_cpu_supports("avx512vnni") ? bench::spinInt8AVX512
                                               : bench::spinInt8AVX2;
+}
+
+/// The fastest int8 products of the CPU.
+static auto spin() {
+  static const bool amx =
+      __builtin_cpu_supports("amx-int8") && requestTileRegisters();
+  return amx ? bench::spinInt8AMX : spinVectors();
 }
 
 double bench::int8Rate(double seconds) {
@@ -49,10 +57,10 @@ double bench::int8Rate(double seconds) {
   return best;
 }
 
-static void int8Peak(benchmark::State &state) {
+static void int8Peak(benchmark::State &state, double (*spin)(int64_t)) {
   double ops = 0;
   for (auto _ : state)
-    ops += spin()(100000);
+    ops += spin(100000);
   state.counters["int8_ops"] =
       benchmark::Counter(ops, benchmark::Counter::kIsRate);
 }
@@ -67,7 +75,10 @@ static void streamPeak(benchmark::State &state, int64_t threads) {
 void bench::registerPeaks() {
   for (int64_t threads : threadCounts()) {
     auto count = static_cast<int>(threads);
-    benchmark::RegisterBenchmark("peak/int8", int8Peak)
+    benchmark::RegisterBenchmark("peak/int8", int8Peak, spin())
+        ->Threads(count)
+        ->UseRealTime();
+    benchmark::RegisterBenchmark("peak/int8_vectors", int8Peak, spinVectors())
         ->Threads(count)
         ->UseRealTime();
     std::string name = "peak/stream/threads:" + std::to_string(threads);

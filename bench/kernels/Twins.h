@@ -47,6 +47,8 @@ void gemmInt8AVX2(const PackedLayout &, const uint8_t *, const float *, int64_t,
 /// 2 * multiply-adds of `repeats` rounds of independent dot products.
 double spinInt8AVX512(int64_t repeats);
 double spinInt8AVX2(int64_t repeats);
+/// The same of products in tile registers.
+double spinInt8AMX(int64_t repeats);
 
 } // namespace qc::bench
 
