@@ -179,10 +179,8 @@ void AMXEmitter::decode(const Piece &piece, Value firstTile, Value rowTiles) {
         // Decoding comes in bursts, which the hardware cannot foresee.
         int64_t ahead = prefetch << 10,
                 bytes = piece.inputs / layout.chunkK * layout.chunkBytes;
-        for (int64_t i = 0; i < bytes && bytes <= ahead; i += 64)
-          memref::PrefetchOp::create(
-              b, weights, ValueRange{b.add(chunks, ahead + i)},
-              /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+        if (bytes <= ahead)
+          b.prefetch(weights, chunks, ahead, bytes);
         Value to = b.mul(index, decodedTileBytes());
         int64_t perPlane = layout.chunkK / 4;
         b.loop(b.index(0), b.index(piece.inputs / layout.chunkK), 1,

@@ -125,6 +125,15 @@ public:
                                   ValueRange{rows});
   }
 
+  /// Asks for `bytes` bytes of `memory`, `ahead` behind `at`, in the
+  /// second-level cache. They may be beyond its end.
+  void prefetch(Value memory, Value at, int64_t ahead, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64)
+      memref::PrefetchOp::create(*this, memory, ValueRange{add(at, ahead + i)},
+                                 /*isWrite=*/false, /*localityHint=*/2,
+                                 /*isDataCache=*/true);
+  }
+
   // Control flow
   using LoopBody =
       function_ref<SmallVector<Value>(Value iv, ValueRange carried)>;

@@ -230,12 +230,8 @@ int64_t TileEmitter::prefetchDistance(int64_t tokens) const {
 
 void TileEmitter::prefetch(Value at, int64_t bytes, int64_t tokens) {
   int64_t ahead = prefetchDistance(tokens);
-  if (bytes > ahead)
-    return;
-  for (int64_t i = 0; i < bytes; i += 64)
-    memref::PrefetchOp::create(b, e.blob, ValueRange{b.add(at, ahead + i)},
-                               /*isWrite=*/false, /*localityHint=*/2,
-                               /*isDataCache=*/true);
+  if (bytes <= ahead)
+    b.prefetch(e.blob, at, ahead, bytes);
 }
 
 SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,

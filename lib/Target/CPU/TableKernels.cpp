@@ -243,9 +243,7 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
     for (int64_t r = 0; r < count; ++r) {
       Value from = b.add(codes, r * layout.rowBlockBytes() + i * tableRows);
       if (prefetches)
-        memref::PrefetchOp::create(
-            b, weights, ValueRange{b.add(from, layout.blockBytes())},
-            /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+        b.prefetch(weights, from, layout.blockBytes(), 64);
       Value found = vector::BitCastOp::create(
           b, halves, lookup(parts, b.loadVector(64, weights, from)));
       full[r] = b.add(full[r], found);
