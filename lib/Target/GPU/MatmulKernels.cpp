@@ -8,7 +8,9 @@
 //
 // With wide loads a thread owns four neighbouring rows, whose words are one
 // load of 128 bits, and an activation that it loads serves all four. The four
-// parts of a warp split K, too, and exchange their sums by shuffles.
+// parts of 32 threads split K, too. They exchange their sums by shuffles where
+// warps are known to have 32 threads; elsewhere all sums go to shared memory,
+// which has room for those of one token.
 //
 // int8 arithmetic: with codes c, zero point z, scale s of a K block and
 // activations x ~ sx * a, a in [-127, 127], in each block of the activations
@@ -40,9 +42,14 @@ public:
               Arithmetic arithmetic, Value blob, ValueRange activations,
               Value firstToken, int64_t tokens);
 
-  /// Partial sums of row ownRow() of each token, f32, of a warp's part of K.
+  /// Partial sums of each token, f32, of rows ownRow() and following of part
+  /// ownSplit() of K: element token * rowsLeft() + row.
   SmallVector<Value> emit(Value rowBlock);
+  int64_t rowsLeft() const { return exchanges() ? 1 : rows; }
   Value ownRow();
+  Value ownSplit();
+  /// Partial sums that a row has.
+  int64_t numSplits() const { return b.threads / (rowsPerGroup / rowsLeft()); }
 
 private:
   SmallVector<Value> blockF32(Value at, Value index, ValueRange rowParams,
@@ -60,6 +67,7 @@ private:
   SmallVector<Value>
   forChunks(ValueRange init, Value chunks, int64_t count,
             function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
+  bool exchanges() const { return rows > 1 && ctx.warpSize == rowsPerGroup; }
   /// Sums of the thread's rows of one token become the warp's sum of one row.
   Value exchange(ValueRange rowSums);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
@@ -108,7 +116,10 @@ TileEmitter::TileEmitter(GPUBuilder &b, const KernelContext &ctx,
       e{b, b.getLoc(), blob, 1, layout.rows, Value(), ctx.target},
       format(weight.getFormat()), input(ActivationBlocks::get(weight)),
       arithmetic(arithmetic), activations(activations), firstToken(firstToken),
-      tokens(tokens), rows(ctx.wideLoads && isWide(layout) ? 4 : 1) {
+      tokens(tokens),
+      rows(ctx.wideLoads && isWide(layout) && (tokens == 1 || ctx.warpSize)
+               ? 4
+               : 1) {
   int64_t lanes = rowsPerGroup / rows; // that hold the row block
   int64_t splits = b.threads / lanes;
   e.rows = rows;
@@ -322,8 +333,6 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
 
 // A lane gives the rows away that its partner keeps.
 Value TileEmitter::exchange(ValueRange rowSums) {
-  if (rows == 1)
-    return rowSums.front();
   int64_t lanes = rowsPerGroup / rows;
   Value part = b.rem(b.div(b.thread(), lanes), rows);
   SmallVector<Value> kept(rowSums);
@@ -343,9 +352,13 @@ Value TileEmitter::exchange(ValueRange rowSums) {
 
 Value TileEmitter::ownRow() {
   int64_t lanes = rowsPerGroup / rows;
-  if (rows == 1)
+  if (!exchanges())
     return e.firstRow;
   return b.add(e.firstRow, b.rem(b.div(b.thread(), lanes), rows));
+}
+
+Value TileEmitter::ownSplit() {
+  return b.div(b.thread(), rowsPerGroup / rowsLeft());
 }
 
 SmallVector<Value> TileEmitter::emit(Value rowBlock) {
@@ -367,6 +380,8 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock) {
   if (Value scale = format.emitRowScale(e, rowParams))
     for (auto [i, sum] : llvm::enumerate(sums))
       sum = b.fmul(sum, b.element(scale, static_cast<int64_t>(i) % rows));
+  if (!exchanges())
+    return sums;
   SmallVector<Value> result;
   for (int64_t m = 0; m < tokens; ++m)
     result.push_back(exchange(ValueRange(sums).slice(m * rows, rows)));
@@ -456,18 +471,25 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
         Value firstToken = b.mul(b.groupY(), sig.tokens);
         int64_t splits = b.threads / rowsPerGroup;
         SmallVector<Value> partials;
+        SmallVector<int64_t> parts;
         for (auto [weight, blob] : llvm::zip_equal(weights, blobs)) {
           ::qc::PackedLayout layout = weight.getLayout();
           Value rowBlock = b.add(b.mul(b.groupX(), layout.rowBlockBytes()),
                                  layout.headerBytes);
           TileEmitter emitter(b, ctx, weight, sig.arithmetic, blob, activations,
                               firstToken, sig.tokens);
-          Value partial = b.shared(sig.tokens * b.threads);
-          Value own = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
-          for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
+          int64_t numSplits = emitter.numSplits(), rows = emitter.rowsLeft();
+          Value partial = b.shared(sig.tokens * numSplits * rowsPerGroup);
+          Value own =
+              b.add(b.mul(emitter.ownSplit(), rowsPerGroup), emitter.ownRow());
+          for (auto [i, sum] : llvm::enumerate(emitter.emit(rowBlock))) {
+            auto m = static_cast<int64_t>(i) / rows;
             b.store(sum, partial,
-                    b.add(own, static_cast<int64_t>(m) * b.threads));
+                    b.add(own, m * numSplits * rowsPerGroup +
+                                   static_cast<int64_t>(i) % rows));
+          }
           partials.push_back(partial);
+          parts.push_back(numSplits);
         }
         b.barrier();
         // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...
@@ -476,9 +498,9 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
           Value token = b.add(firstToken, m);
           SmallVector<Value> results;
           for (auto [i, partial] : llvm::enumerate(partials)) {
-            Value first = b.add(b.mul(m, b.threads), lane);
+            Value first = b.add(b.mul(m, parts[i] * rowsPerGroup), lane);
             Value sum = b.load(partial, first);
-            for (int64_t s = 1; s < splits; ++s)
+            for (int64_t s = 1; s < parts[i]; ++s)
               sum =
                   b.fadd(sum, b.load(partial, b.add(first, s * rowsPerGroup)));
             if (sig.bias)

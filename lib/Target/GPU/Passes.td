@@ -33,9 +33,15 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
     Option<"maxThreads", "max-threads", "int64_t", "128",
            "Most threads of a workgroup, a power of two">,
     Option<"wideLoads", "wide-loads", "bool", "false",
-           "A thread has four rows of a weight, whose words it loads at once (128 bits); sums meet in gpu.shuffle of 32 lanes">,
+           "A thread has four rows of a weight, whose words it loads at once (128 bits)">,
+    Option<"warpSize", "warp-size", "int64_t", "0",
+           "Threads of a warp, 32, which exchange the sums of wide loads by gpu.shuffle; 0: devices differ, sums meet in shared memory, and wide loads are for one token">,
     Option<"tensorCores", "tensor-cores", "bool", "false",
            "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80)">,
+    Option<"subgroupReductions", "subgroup-reductions", "bool", "false",
+           "Reduce over a workgroup by gpu.subgroup_reduce, whatever size subgroups have">,
+    ListOption<"cooperativeMatrix", "cooperative-matrix", "int64_t",
+           "M,N,K,subgroup: multiply int8 activations of several tokens by cooperative matrices of M rows, N tokens and K inputs, in subgroups of this size">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",

@@ -54,6 +54,7 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
   lower.integerDot = "nvvm";
   lower.maxThreads = 512;
   lower.wideLoads = true;
+  lower.warpSize = 32;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }

@@ -81,6 +81,7 @@ static DeviceTarget makeTarget() {
     options.integerDot = "nvvm";
     options.maxThreads = 512;
     options.wideLoads = true;
+    options.warpSize = 32;
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);

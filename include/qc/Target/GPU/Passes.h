@@ -21,6 +21,10 @@ namespace mlir::qc::gpu {
 /// Rows of a row block of packed weights.
 inline constexpr int64_t packedRows = 32;
 
+/// Whether kernels can be made of cooperative matrices of M, N, K and subgroups
+/// of these sizes (qc-lower-to-gpu-kernels{cooperative-matrix=...}).
+bool isCooperativeShape(ArrayRef<int64_t> sizes);
+
 } // namespace mlir::qc::gpu
 
 #endif // QC_TARGET_GPU_PASSES_H
