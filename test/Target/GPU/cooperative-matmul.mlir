@@ -12,7 +12,7 @@
 // CHECK-SAME:  grid = array<i32: 5, 0, 1, 64, 1, 0>, kernel = "matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_residual_m64_coop"}
 
 // Four subgroups have two matrices of 16 x 16 each: eight, for 32 rows and 64
-// tokens. A block of 64 inputs is a stage, two products of 32.
+// tokens. A block of 32 activations is a stage, one product of each matrix.
 // CHECK-LABEL: gpu.func @matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_residual_m64_coop(
 // CHECK-SAME:    qc.subgroup_size = 32 : i64
 // CHECK:         memref.alloc() : memref<2048xi32, #gpu.address_space<workgroup>>
@@ -20,7 +20,7 @@
 // CHECK:           gpu.barrier
 // CHECK:           arith.xori
 // CHECK:           gpu.barrier
-// CHECK-COUNT-4:   spirv.KHR.CooperativeMatrixMulAdd %{{.*}}, %{{.*}}, %{{.*}}, <ASigned|BSigned|CSigned|ResultSigned> : !spirv.coopmatrix<16x32xsi8, Subgroup, MatrixA>, !spirv.coopmatrix<32x16xsi8, Subgroup, MatrixB> -> !spirv.coopmatrix<16x16xsi32, Subgroup, MatrixAcc>
+// CHECK-COUNT-2:   spirv.KHR.CooperativeMatrixMulAdd %{{.*}}, %{{.*}}, %{{.*}}, <ASigned|BSigned|CSigned|ResultSigned> : !spirv.coopmatrix<16x32xsi8, Subgroup, MatrixA>, !spirv.coopmatrix<32x16xsi8, Subgroup, MatrixB> -> !spirv.coopmatrix<16x16xsi32, Subgroup, MatrixAcc>
 // CHECK-NOT:       spirv.KHR.CooperativeMatrixMulAdd
 // CHECK:           spirv.ConvertSToF
 // CHECK:           scf.yield
