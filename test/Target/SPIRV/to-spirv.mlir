@@ -1,5 +1,5 @@
 // RUN: qc-opt %s --qc-to-spirv=max-tokens=8 | FileCheck %s
-// RUN: qc-opt %s --qc-lower-to-gpu-kernels=max-tokens=8 --qc-gpu-kernels-to-spirv | FileCheck %s
+// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 wide-loads=true" --qc-gpu-kernels-to-spirv | FileCheck %s
 
 // Every value is an i32, f32 or bool; buffers are arrays of 32-bit words, so
 // nothing beyond Vulkan 1.1 is needed.
