@@ -25,8 +25,8 @@ std::optional<std::string> qc::checkWeight(const float *w, int64_t k,
     for (int64_t i = 0; i < whole; i += 16)
       for (int64_t j = 0; j < 16; ++j)
         zeros[static_cast<size_t>(j)] += w[row * k + i + j] * 0.0f;
-    if (whole == k && std::all_of(zeros.begin(), zeros.end(),
-                                  [](float zero) { return zero == 0; }))
+    if (whole == k &&
+        std::ranges::all_of(zeros, [](float zero) { return zero == 0; }))
       continue;
     for (int64_t i = 0; i < k; ++i)
       if (float value = w[row * k + i]; !std::isfinite(value))
