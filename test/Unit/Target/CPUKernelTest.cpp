@@ -419,7 +419,7 @@ TEST(KernelCompile, LevelsThatTheHostLacksCompile) {
       bool expected =
           cpu.find("vnni") != std::string::npos || hasByteShuffles(cpu);
       EXPECT_EQ(vnni, int8 && expected) << cpu;
-      bool amx = assembly.find("tdpbsud") != std::string::npos;
+      bool amx = assembly.find("tdpbssd") != std::string::npos;
       EXPECT_EQ(amx, int8 && cpu == "sapphirerapids") << cpu;
     }
 }
