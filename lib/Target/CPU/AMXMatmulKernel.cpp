@@ -62,6 +62,11 @@ private:
                 function_ref<void(int64_t, int64_t)> between = nullptr);
   void accumulate(Value block, Shape shape, Value tile);
   void accumulateToken(const Products &from, int64_t rowTiles, Value m);
+  /// The same of all tokens of the tile.
+  void accumulateTile(const Products &from, int64_t rowTiles) {
+    b.loop(b.index(0), b.index(amxTokens), 1,
+           [&](Value m) { accumulateToken(from, rowTiles, m); });
+  }
   Products productsOf(Value block, Value tile, Value at);
   Products nextTile(const Products &tile);
 
@@ -327,14 +332,13 @@ void AMXEmitter::accumulateToken(const Products &from, int64_t rowTiles,
   }
 }
 
-/// The same of all tokens.
+/// sums += the products of all tokens of the shape, scaled.
 void AMXEmitter::accumulate(Value block, Shape shape, Value tile) {
   b.loop(b.index(0), b.index(shape.tokenTiles), 1, [&](Value t) {
     Value own = b.add(tile, t);
     Value first = b.mul(whole ? t : own, amxTokens);
     Products from = productsOf(block, own, at(first, 0));
-    b.loop(b.index(0), b.index(amxTokens), 1,
-           [&](Value m) { accumulateToken(from, shape.rowTiles, m); });
+    accumulateTile(from, shape.rowTiles);
   });
 }
 
@@ -347,6 +351,10 @@ void AMXEmitter::emitPipelined(Value firstTile) {
   Products none = productsOf(b.index(0), b.index(0), b.index(0));
   none.token = b.index(stripTiles * amxTokens);
   Value even = b.mul(b.div(stripCount, 2), 2);
+  // The half of `products` where nothing waits to be added.
+  auto otherHalf = [&](Value used) {
+    return b.sub(b.index(2 * amxTokens * 2 * tileRows), used);
+  };
   auto add = [&](ValueRange before, int64_t from, int64_t to) {
     Products tile = {before[0], before[1], before[2], before[3]};
     Products next = nextTile(tile);
@@ -362,9 +370,7 @@ void AMXEmitter::emitPipelined(Value firstTile) {
         SmallVector<Value> last =
             b.loop(b.index(0), even, 2, before,
                    [&](Value tile, ValueRange before) -> SmallVector<Value> {
-                     // The half of `products` that the ones before do not use.
-                     Value half = b.sub(b.index(2 * amxTokens * 2 * tileRows),
-                                        before[0]);
+                     Value half = otherHalf(before[0]);
                      multiply(piece, pair, tile, b.div(half, 2 * tileRows),
                               [&](int64_t i, int64_t steps) {
                                 int64_t tokens = 2 * amxTokens;
@@ -374,12 +380,11 @@ void AMXEmitter::emitPipelined(Value firstTile) {
                      return productsOf(block, tile, half).values();
                    });
         b.ifThen(b.less(even, stripCount), [&] {
-          // A tile alone, in the half that is not waiting.
-          Value half = b.sub(b.index(2 * amxTokens * 2 * tileRows), last[0]);
+          // A tile alone.
+          Value half = otherHalf(last[0]);
           multiply(piece, {1, pair.rowTiles}, even, b.div(half, 2 * tileRows));
           Products own = productsOf(block, even, half);
-          b.loop(b.index(0), b.index(amxTokens), 1,
-                 [&](Value m) { accumulateToken(own, pair.rowTiles, m); });
+          accumulateTile(own, pair.rowTiles);
         });
         return last;
       });
