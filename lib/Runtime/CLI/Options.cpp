@@ -36,6 +36,8 @@ const char *qc::rt::helpText() {
       --perplexity-mode windows|lines|gptq   --window N   --perplexity-tokens N
   --bench                tokens a second and share of memory bandwidth [--json]
       --bench-prompt N   --bench-tokens N   --repeat N
+  --profile              of a model for NVIDIA GPUs: microseconds of a step and
+                         of each kernel; --bench-prompt, --bench-tokens [--json]
   --logits IDS.txt --output F.npy [--token-by-token]
                          float32 [ids, vocabulary]; ids separated by white space
   --generate-ids IDS.txt --tokens N
@@ -171,6 +173,7 @@ static std::vector<Option> optionTable(Options &o) {
       count("--bench-prompt", o.benchPrompt, 1, many, "a number from 1"),
       count("--bench-tokens", o.benchTokens, 1, many, "a number from 1"),
       count("--repeat", o.repeat, 1, 1000, "a number from 1 to 1000"),
+      flag("--profile", o.profile),
       flag("--json", o.json),
       text("--logits", o.logits),
       text("--output", o.output),
@@ -193,6 +196,7 @@ static bool checkCombination(const Options &options, std::string &error) {
       {"--prompt-file", options.promptFile.has_value()},
       {"--perplexity", options.perplexity.has_value()},
       {"--bench", options.bench},
+      {"--profile", options.profile},
       {"--logits", options.logits.has_value()},
       {"--generate-ids", options.generateIds.has_value()},
       {"--info", options.info},

@@ -29,8 +29,8 @@ struct Options {
   int64_t threads = 0, context = 0;
   bool pin = false, ignoreEos = false, quiet = false, json = false,
        noMmap = false, noHugePages = false, fixedThreads = false;
-  bool info = false, selfTest = false, bench = false, help = false,
-       version = false, tokenByToken = false;
+  bool info = false, selfTest = false, bench = false, profile = false,
+       help = false, version = false, tokenByToken = false;
   std::string device;
   int64_t deviceTimeout = DeviceOptions().timeoutSeconds;
   bool listDevices = false;

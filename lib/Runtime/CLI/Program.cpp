@@ -91,11 +91,14 @@ int Program::selfTestDevice() {
 
 /// Options that need a device need a model that runs on one.
 int Program::checkDevice() {
-  if (qc_model.device || (!options.listDevices && options.device.empty()))
+  const char *option = options.listDevices       ? "--list-devices"
+                       : !options.device.empty() ? "--device"
+                       : options.profile         ? "--profile"
+                                                 : nullptr;
+  if (qc_model.device || !option)
     return Success;
   return fail(UsageError,
-              std::string(options.listDevices ? "--list-devices" : "--device") +
-                  ": this model was compiled for the CPU");
+              std::string(option) + ": this model was compiled for the CPU");
 }
 
 int Program::open(const std::string &path) {
@@ -218,6 +221,8 @@ int Program::run(const std::string &path) {
                                                              : Failure;
   if (options.bench)
     return runBench();
+  if (options.profile)
+    return runProfile();
   if (options.logits)
     return runLogits();
   if (options.generateIds)

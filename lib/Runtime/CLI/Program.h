@@ -56,6 +56,9 @@ private:
   // Bench.cpp
   int runBench();
 
+  // Profile.cpp
+  int runProfile();
+
   // Generate.cpp
   enum class Outcome { Done, Stopped, Failed };
   /// Appends `ids` to the sequence, then samples and prints until something

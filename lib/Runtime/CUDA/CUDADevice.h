@@ -23,6 +23,8 @@ public:
   const DeviceInfo &info() const override { return physical.info; }
   bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
               float *out, DeviceError &error) override;
+  bool profile(int step, std::span<const int32_t> ids, int64_t position,
+               DeviceProfile &profile, DeviceError &error) override;
 
 private:
   /// A step as a graph. `nodes`: of the dispatches, in order.
@@ -61,6 +63,13 @@ private:
   bool wait(const std::string &what, DeviceError &error);
   bool waitFor(CUevent done, const std::string &what, DeviceError &error);
   bool check(CUresult result, const std::string &what, DeviceError &error);
+
+  // Profile.cpp
+  bool timeGraph(CUgraphExec exec, const std::string &what,
+                 double &microseconds, DeviceError &error);
+  /// Of a launch of one kernel on the regions of `launches`, in turn.
+  bool timeKernel(std::span<const QCDispatch *const> launches, uint32_t count,
+                  double &microseconds, DeviceError &error);
 
   // Memory.cpp
   bool createBuffers(const void *weights, uint64_t weightBytes,

@@ -128,6 +128,8 @@ struct CUDA_KERNEL_NODE_PARAMS {
   X(EventRecord, cuEventRecord, (CUevent event, CUstream stream))              \
   X(EventQuery, cuEventQuery, (CUevent event))                                 \
   X(EventDestroy, cuEventDestroy_v2, (CUevent event))                          \
+  X(EventElapsedTime, cuEventElapsedTime,                                      \
+    (float *milliseconds, CUevent begin, CUevent end))                         \
   X(LaunchKernel, cuLaunchKernel,                                              \
     (CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,      \
      unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,  \

@@ -10,6 +10,13 @@ using namespace qc::rt;
 
 Device::~Device() = default;
 
+bool Device::profile(int, std::span<const int32_t>, int64_t, DeviceProfile &,
+                     DeviceError &error) {
+  error = {DeviceError::Kind::Unavailable,
+           "device '" + info().name + "' has no clock for its kernels here"};
+  return false;
+}
+
 static bool checkModel(const QCDeviceModel &model, DeviceError &error) {
   error.kind = DeviceError::Kind::Unavailable;
   if (model.abi_version != QC_DEVICE_ABI_VERSION) {

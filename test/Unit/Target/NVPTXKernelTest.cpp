@@ -7,6 +7,9 @@
 // What runs is the LLVM IR that PTX is printed from. Where there is a ptxas,
 // the PTX is assembled for three architectures, too.
 //
+// With QC_TEST_GPU=1 in the environment the checks run on the GPU of this
+// machine instead, from PTX.
+//
 //===----------------------------------------------------------------------===//
 #include "DeviceKernels.h"
 #include "qc/Target/GPU/Passes.h"
@@ -23,8 +26,14 @@
 using namespace mlir;
 using namespace ::qc::test;
 
-/// The IR of kernels, optimized for sm_80, as the emulator reads it.
-static llvm::Expected<std::string> optimizedIR(ModuleOp module) {
+/// Whether to use NVIDIA's driver.
+static bool onGPU() {
+  const char *value = std::getenv("QC_TEST_GPU");
+  return value && StringRef(value) == "1";
+}
+
+/// Kernels for sm_80: PTX for a GPU, for the emulator the optimized IR.
+static llvm::Expected<std::string> makeCode(ModuleOp module) {
   llvm::LLVMContext context;
   auto kernels = mlir::qc::nvptx::translateKernels(module, context);
   if (!kernels)
@@ -32,6 +41,8 @@ static llvm::Expected<std::string> optimizedIR(ModuleOp module) {
   auto ptx = mlir::qc::nvptx::emitPTX(**kernels, 80);
   if (!ptx)
     return ptx.takeError();
+  if (onGPU())
+    return std::move(*ptx);
   std::string text;
   llvm::raw_string_ostream(text) << **kernels;
   return text;
@@ -85,17 +96,18 @@ static DeviceTarget makeTarget() {
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
   };
-  target.serialize = [](ModuleOp module) { return optimizedIR(module); };
+  target.serialize = [](ModuleOp module) { return makeCode(module); };
   return target;
 }
 
 static const DeviceTarget target = makeTarget();
 
-static void loadTestDriver() {
+static void loadDriver() {
   // dlopen("libcuda.so.1") finds what has that name and is loaded.
-  ASSERT_TRUE(dlopen(QC_BINARY_DIR "/unittests/fake-cuda/libcuda.so.1",
-                     RTLD_NOW | RTLD_LOCAL))
-      << dlerror();
+  if (!onGPU())
+    ASSERT_TRUE(dlopen(QC_BINARY_DIR "/unittests/fake-cuda/libcuda.so.1",
+                       RTLD_NOW | RTLD_LOCAL))
+        << dlerror();
   std::string why;
   ASSERT_TRUE(hasDevice(target, why)) << why;
 }
@@ -104,7 +116,7 @@ namespace {
 
 class NVPTXKernelTest : public testing::TestWithParam<const char *> {
 protected:
-  static void SetUpTestSuite() { loadTestDriver(); }
+  static void SetUpTestSuite() { loadDriver(); }
 
   void checkShapes(Arithmetic arithmetic) {
     std::string error;
@@ -148,7 +160,7 @@ TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
   assembling.serialize = [&](ModuleOp module) -> llvm::Expected<std::string> {
     if (llvm::Error error = assembleAll(module, ptxas))
       return std::move(error);
-    return optimizedIR(module);
+    return makeCode(module);
   };
   std::string error;
   auto format = ::qc::parseFormat(GetParam(), error);
@@ -165,7 +177,7 @@ TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
 }
 
 TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {
-  loadTestDriver();
+  loadDriver();
   if (!testing::Test::HasFatalFailure())
     checkTop(target);
 }

@@ -44,6 +44,21 @@ struct DeviceOptions {
   int64_t timeoutSeconds = 600;
 };
 
+/// How long one kernel of a step takes.
+struct KernelProfile {
+  std::string name;
+  uint64_t launches = 0;   ///< of a step
+  double microseconds = 0; ///< of a launch, among launches of its own kind
+  /// Of the weights and vectors that a launch is given; an embedding reads a
+  /// part of them only.
+  uint64_t weightBytes = 0;
+};
+
+struct DeviceProfile {
+  double microseconds = 0; ///< of the step as it runs, without copies
+  std::vector<KernelProfile> kernels;
+};
+
 class Device {
 public:
   virtual ~Device();
@@ -68,6 +83,10 @@ public:
   /// Decodes the packed weight `blob` by the kernel of `test`: out [n][k].
   virtual bool decode(const QCDeviceTest &test, std::span<const uint8_t> blob,
                       float *out, DeviceError &error) = 0;
+  /// Times a step over `ids` at `position` and each of its kernels. The KV
+  /// cache is of no use afterwards.
+  virtual bool profile(int step, std::span<const int32_t> ids, int64_t position,
+                       DeviceProfile &profile, DeviceError &error);
 };
 
 /// Makes the device that `model.target` names, with the packed weights (64-byte

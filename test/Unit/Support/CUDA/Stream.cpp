@@ -17,6 +17,7 @@ struct Stream {
 };
 
 struct Event {
+  bool timed = false, done = false;
   Stream *stream = nullptr;
   size_t behind = 0; ///< work of the stream that it waits for
   int queries = 0;
@@ -111,7 +112,7 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 
 CUresult cuEventCreate(CUevent *event, unsigned flags) {
   QC_USABLE("cuEventCreate")
-  make(event, new Event);
+  make(event, new Event)->timed = !(flags & CU_EVENT_DISABLE_TIMING);
   return CUDA_SUCCESS;
 }
 
@@ -127,6 +128,7 @@ CUresult cuEventRecord(CUevent handle, CUstream stream) {
   event->stream = s;
   event->behind = s->work.size();
   event->queries = 0;
+  event->done = false;
   return CUDA_SUCCESS;
 }
 
@@ -143,7 +145,21 @@ CUresult cuEventQuery(CUevent handle) {
     return CUDA_ERROR_NOT_READY;
   if (result != CUDA_SUCCESS)
     lasting = result;
+  event->done = true;
   return result;
+}
+
+/// A microsecond a piece of work.
+CUresult cuEventElapsedTime(float *milliseconds, CUevent first, CUevent last) {
+  QC_USABLE("cuEventElapsedTime")
+  QC_NEED(Event, begin, first, "cuEventElapsedTime")
+  QC_NEED(Event, end, last, "cuEventElapsedTime")
+  if (!begin->timed || !end->timed || !begin->stream ||
+      begin->stream != end->stream || !end->done)
+    return complain(CUDA_ERROR_INVALID_VALUE,
+                    "cuEventElapsedTime: events without time or not reached");
+  *milliseconds = 0.001f * static_cast<float>(end->behind - begin->behind);
+  return CUDA_SUCCESS;
 }
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes,
