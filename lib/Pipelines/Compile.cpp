@@ -544,6 +544,9 @@ llvm::Error Compiler::lowerForNVPTX() {
         lower.integerDot = "nvvm";
         lower.maxThreads = 512;
         lower.wideLoads = true;
+        lower.fuseSteps = true;
+        // Code for older devices leaves it out.
+        lower.programmaticLaunch = true;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))

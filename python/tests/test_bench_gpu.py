@@ -129,9 +129,13 @@ class BenchGPUTest(tools.Scratch):
         for size in (1000, BYTES, cache, 300 << 20):
             copies = timing.copies_needed(size, cache)
             self.assertGreaterEqual((copies - 1) * size, timing.CACHES * cache)
-            launches = timing.launches_of(copies)
-            self.assertEqual(launches % copies, 0)
-            self.assertGreaterEqual(launches, timing.LEAST_LAUNCHES)
+            for time in (0.5, 20, 1e4, 1e6):
+                launches = timing.launches_of(copies, time)
+                self.assertEqual(launches % copies, 0)
+                if launches < timing.LEAST_LAUNCHES:
+                    self.assertGreaterEqual(launches * time, timing.LEAST_MICROSECONDS)
+        self.assertEqual(timing.replays_of(20, 500), 20)
+        self.assertEqual(timing.replays_of(20, 1e6), 3)
 
     def test_tables(self):
         steps = qc_profile.merge([(16, profile(16)), (512, profile(512))])
@@ -140,8 +144,8 @@ class BenchGPUTest(tools.Scratch):
         model = {"engine": "qc model", "steps": {str(t): s for t, s in steps.items()}}
         text = report.markdown(record(peer(10.0), *own, models=[model]))
         # 8.65 MB in 4 us, of 3 TB/s; the peer takes 10 us.
-        row = "| qc model | grouped bits 4 group 128 scale f16 int8 | 4.00 | 8.65 | 2163 | 72% |"
-        self.assertIn(row + " 8.4 | **2.50** |", text)
+        row = "| qc model | grouped bits 4 group 128 scale f16 int8 | 4.00 | 8.65 | 2163 |"
+        self.assertIn(row + " 8.4 | 72% | **2.50** |", text)
         self.assertIn("- bnb: skipped: no bnb", text)
         self.assertIn("## qc model, a step of 512 tokens", text)
 
@@ -150,7 +154,7 @@ class BenchGPUTest(tools.Scratch):
         for result in own:
             result["rotation_bytes"] = 60 << 20
         text = report.markdown(record(peer(10.0), *own))
-        self.assertIn("| 4.00 | 8.65 | (cache) |  | 8.4 |  |", text)
+        self.assertIn("| 4.00 | 8.65 | (cache) | 8.4 |  |  |", text)
 
     def test_reports_again(self):
         output = self.path("again")

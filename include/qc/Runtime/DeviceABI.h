@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define QC_DEVICE_ABI_VERSION 2
+#define QC_DEVICE_ABI_VERSION 3
 
 /// Offsets of bindings are multiples of this (the largest
 /// minStorageBufferOffsetAlignment that Vulkan allows); so must the bases of
@@ -65,6 +65,13 @@ typedef struct QCDeviceCode {
   uint64_t size;    ///< bytes
 } QCDeviceCode;
 
+enum {
+  /// In code for compute capability 9.0 or later the kernel waits itself
+  /// (griddepcontrol.wait) for those that it depends on: it may be launched
+  /// before they have ended.
+  QC_KERNEL_WAITS = 1 << 0,
+};
+
 typedef struct QCDeviceKernel {
   const char *name;           ///< entry point
   uint32_t workgroup_size[3]; ///< threads of a workgroup (CUDA: block)
@@ -72,6 +79,7 @@ typedef struct QCDeviceKernel {
   /// in CUDA.
   uint32_t num_buffers;
   uint32_t shared_bytes; ///< of dynamic shared memory (CUDA); Vulkan: 0
+  uint32_t flags;        ///< QC_KERNEL_*
 } QCDeviceKernel;
 
 //===-- Memory ------------------------------------------------------------===//

@@ -95,8 +95,10 @@ bool CUDADevice::loadCode(DeviceError &error) {
     void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
     CUresult result =
         api.ModuleLoadDataEx(&module, code.data, 2, options, values);
-    if (result == CUDA_SUCCESS)
+    if (result == CUDA_SUCCESS) {
+      codeArch = code.arch;
       return true;
+    }
     module = nullptr;
     DeviceError reason;
     std::string what = code.kind == QC_CODE_PTX ? "PTX" : "cubin";
@@ -187,6 +189,31 @@ bool CUDADevice::describeLaunch(const QCDispatch &dispatch, uint32_t count,
   return true;
 }
 
+// A kernel that waits for itself may start while the one before still runs: so
+// its start costs nothing, and it can fetch weights in that time.
+bool CUDADevice::addKernel(CUgraph graph, std::span<const CUgraphNode> before,
+                           const QCDispatch &dispatch, uint32_t count,
+                           bool alone, CUgraphNode &node, DeviceError &error) {
+  const QCDeviceKernel &kernel = model.kernels[dispatch.kernel];
+  std::string what = std::string("kernel ") + kernel.name;
+  bool early = alone && api.GraphAddDependencies && codeArch >= 90 &&
+               (kernel.flags & QC_KERNEL_WAITS) && before.size() == 1;
+  Launch launch;
+  if (!describeLaunch(dispatch, count, launch, error) ||
+      !check(api.GraphAddKernelNode(&node, graph, before.data(),
+                                    early ? 0 : before.size(), &launch.params),
+             what, error))
+    return false;
+  if (!early)
+    return true;
+  CUgraphEdgeData edge = {};
+  edge.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
+  edge.type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+  return check(
+      api.GraphAddDependencies(graph, before.data(), &node, &edge, 1), what,
+      error);
+}
+
 /// Kernels between two barriers do not depend on each other; each depends on
 /// all of the group before, through an empty node where both are several.
 bool CUDADevice::record(int index, uint32_t count, DeviceError &error) {
@@ -214,13 +241,10 @@ bool CUDADevice::record(int index, uint32_t count, DeviceError &error) {
         before = {join};
       }
     }
-    Launch launch;
     CUgraphNode node = nullptr;
-    if (!describeLaunch(dispatch, count, launch, error) ||
-        !check(api.GraphAddKernelNode(&node, step.graph, before.data(),
-                                      before.size(), &launch.params),
-               std::string("kernel ") + model.kernels[dispatch.kernel].name,
-               error))
+    // A kernel lets one other start early, not several.
+    bool alone = group.empty() && isBarrier(i + 1);
+    if (!addKernel(step.graph, before, dispatch, count, alone, node, error))
       return false;
     step.nodes.push_back(node);
     group.push_back(node);

@@ -50,6 +50,11 @@ private:
   bool loadFunction(uint32_t kernel, DeviceError &error);
   bool describeLaunch(const QCDispatch &dispatch, uint32_t count,
                       Launch &launch, DeviceError &error) const;
+  /// Adds a kernel behind `before` to a graph. `alone`: nothing else depends on
+  /// `before`.
+  bool addKernel(CUgraph graph, std::span<const CUgraphNode> before,
+                 const QCDispatch &dispatch, uint32_t count, bool alone,
+                 CUgraphNode &node, DeviceError &error);
   /// Makes the graph of `step` for `count` tokens.
   bool record(int step, uint32_t count, DeviceError &error);
   /// Grids for another number of tokens.
@@ -91,6 +96,7 @@ private:
   CUstream stream = nullptr;
   CUevent event = nullptr;
   CUmodule module = nullptr;
+  uint32_t codeArch = 0; ///< of the module
   std::vector<CUfunction> functions; ///< of the kernels that steps use
   CUdeviceptr spaces[QC_NUM_SPACES] = {};
   uint64_t spaceBytes[QC_NUM_SPACES] = {};

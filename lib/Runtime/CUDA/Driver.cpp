@@ -47,6 +47,10 @@ bool Api::open(DeviceError &error) {
   }
   QC_CUDA_FUNCTIONS(X)
 #undef X
+#define X(name, exported, parameters)                                          \
+  name = reinterpret_cast<decltype(name)>(dlsym(library, #exported));
+  QC_CUDA_OPTIONAL_FUNCTIONS(X)
+#undef X
   CUresult result = Init(0);
   if (result == CUDA_SUCCESS)
     return true;

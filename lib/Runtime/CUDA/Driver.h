@@ -150,6 +150,22 @@ struct CUDA_KERNEL_NODE_PARAMS {
   X(GraphExecDestroy, cuGraphExecDestroy, (CUgraphExec exec))                  \
   X(GraphDestroy, cuGraphDestroy, (CUgraph graph))
 
+/// What one node waits for in another, CUgraphEdgeData.
+struct CUgraphEdgeData {
+  unsigned char from_port, to_port, type, reserved[5];
+};
+enum : unsigned char {
+  /// All blocks have let dependents start, or have ended.
+  CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1,
+  CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1,
+};
+
+// Of later drivers; null in those that lack them.
+#define QC_CUDA_OPTIONAL_FUNCTIONS(X)                                          \
+  X(GraphAddDependencies, cuGraphAddDependencies_v2, /* CUDA 12.3 */           \
+    (CUgraph graph, const CUgraphNode *from, const CUgraphNode *to,            \
+     const CUgraphEdgeData *edges, size_t count))
+
 /// The least driver, as cuDriverGetVersion counts: 1000 * major + 10 * minor.
 /// 11.4 has cuGraphInstantiateWithFlags.
 constexpr int minDriverVersion = 11040;
@@ -158,6 +174,7 @@ constexpr int minDriverVersion = 11040;
 struct Api {
 #define X(name, exported, parameters) CUresult(*name) parameters = nullptr;
   QC_CUDA_FUNCTIONS(X)
+  QC_CUDA_OPTIONAL_FUNCTIONS(X)
 #undef X
   int version = 0; ///< of the driver
 

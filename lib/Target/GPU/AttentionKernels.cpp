@@ -1,20 +1,25 @@
 //===- AttentionKernels.cpp - The KV cache and attention over it ----------===//
 //
-// One workgroup a query head and token, with an online softmax (Milakov and
-// Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135): positions are
-// taken as many at a time as the workgroup has threads, a position a thread for
-// the scores, then a word of the head's dimensions a thread for the values.
+// One workgroup a query head and token.
 //
 //===----------------------------------------------------------------------===//
-#include "Kernels.h"
+#include "AttentionEmitter.h"
 #include "qc/Runtime/DeviceABI.h"
 
 using namespace mlir;
 using namespace mlir::qc;
+using mlir::qc::gpu::AttentionEmitter;
+using mlir::qc::gpu::AttentionInput;
+using mlir::qc::gpu::attentionName;
+using mlir::qc::gpu::CacheAddress;
 using mlir::qc::gpu::CacheLayout;
+using mlir::qc::gpu::cacheName;
 using mlir::qc::gpu::GPUBuilder;
 using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
+using mlir::qc::gpu::packElements;
+using mlir::qc::gpu::stateIndex;
+using mlir::qc::gpu::windowBegin;
 
 namespace {
 
@@ -27,64 +32,7 @@ struct Types {
   Type words, floats;
 };
 
-/// Where words of the cache are.
-struct CacheAddress {
-  GPUBuilder &b;
-  const CacheLayout &cache;
-  Value capacity;
-
-  /// Word `word` of the key of `head` at `position`.
-  Value key(Value head, Value position, Value word) {
-    int64_t tile = CacheLayout::tile;
-    Value inHead = b.add(b.mul(b.div(position, tile), cache.words() * tile),
-                         b.add(b.mul(word, tile), b.rem(position, tile)));
-    return b.add(b.mul(b.mul(head, capacity), cache.words()), inHead);
-  }
-  Value value(Value head, Value position, Value word) {
-    Value row =
-        b.add(b.mul(b.add(head, cache.type.getHeads()), capacity), position);
-    return b.add(b.mul(row, cache.words()), word);
-  }
-  /// The word with the scale of an i8 key (row: head) or value (row: heads +
-  /// head).
-  Value scale(Value row, Value position) {
-    int64_t rows = 2 * cache.type.getHeads();
-    Value first = b.mul(capacity, rows * cache.words());
-    return b.add(first, b.add(b.mul(row, capacity), position));
-  }
-};
-
 } // namespace
-
-static Value stateIndex(GPUBuilder &b, Value state, int64_t field) {
-  return b.toIndex(b.load(state, b.index(field)));
-}
-
-/// The elements of a word of the cache.
-static SmallVector<Value> unpack(GPUBuilder &b, const KernelContext &ctx,
-                                 const CacheLayout &cache, Value word) {
-  if (cache.perWord() == 1)
-    return {b.asF32(word)};
-  if (cache.isInt8()) {
-    SmallVector<Value> elements;
-    for (int64_t q = 0; q < 4; ++q) {
-      Value code = q == 3 ? word : b.shl(word, 24 - 8 * q);
-      code = arith::ShRSIOp::create(b, code, b.i32(24));
-      elements.push_back(arith::SIToFPOp::create(b, b.getF32Type(), code));
-    }
-    return elements;
-  }
-  return {emitHalfToF32(b, b.getLoc(), b.land(word, b.i32(0xffff)), ctx.target),
-          emitHalfToF32(b, b.getLoc(), b.shr(word, 16), ctx.target)};
-}
-
-static std::string cacheName(const CacheLayout &cache) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << cache.type.getHeads() << "x" << cache.type.getHeadDim()
-     << cache.type.getElementType();
-  return text;
-}
 
 int64_t CacheLayout::appendGroups() const {
   return isInt8() ? type.getHeads() : elementGroups(type.getHeads() * words());
@@ -160,13 +108,10 @@ Kernel mlir::qc::gpu::appendKernel(KernelContext &ctx,
         Value item = b.add(b.mul(b.groupX(), b.threads), b.thread());
         auto pack = [&](Value from) {
           Value at = b.add(b.mul(token, columns), b.mul(item, cache.perWord()));
-          if (cache.perWord() == 1)
-            return b.asWord(b.load(from, at));
-          Value low =
-              emitF32ToHalf(b, b.getLoc(), b.load(from, at), ctx.target);
-          Value high = emitF32ToHalf(b, b.getLoc(), b.load(from, b.add(at, 1)),
-                                     ctx.target);
-          return b.lor(low, b.shl(high, 16));
+          SmallVector<Value> elements;
+          for (int64_t i = 0; i < cache.perWord(); ++i)
+            elements.push_back(b.load(from, b.add(at, i)));
+          return packElements(b, ctx, elements);
         };
         b.ifThen(b.less(item, items), [&] {
           Value head = b.div(item, cache.words());
@@ -182,27 +127,13 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
                                       double scale,
                                       std::optional<int64_t> window) {
   Types t(ctx);
-  std::string name =
-      llvm::formatv("attention_{0}_{1}", heads, cacheName(cache));
-  if (window)
-    name += llvm::formatv("_window{0}", *window).str();
-  name += llvm::formatv("_{0:x-}",
-                        llvm::bit_cast<uint32_t>(static_cast<float>(scale)))
-              .str();
   return getOrCreateKernel(
-      ctx, name, {t.words, t.floats, t.words, t.floats},
+      ctx, attentionName("attention", cache, heads, scale, window),
+      {t.words, t.floats, t.words, t.floats},
       [&](GPUBuilder &b, ValueRange args) {
-        int64_t headDim = cache.type.getHeadDim(), words = cache.words();
-        int64_t perWord = cache.perWord();
-        // Each thread has `rounds` words of the values' sum; threads beyond the
-        // words take other positions.
-        int64_t rounds = (words + b.threads - 1) / b.threads;
-        int64_t shares = rounds > 1 ? 1 : b.threads / words;
-        Value query = b.shared(headDim), probs = b.shared(b.threads),
-              scratch = b.shared(b.threads);
-        CacheAddress address{b, cache, stateIndex(b, args[0], 2)};
+        int64_t headDim = cache.type.getHeadDim();
+        Value query = b.shared(headDim);
         Value thread = b.thread(), head = b.groupX(), token = b.groupY();
-        Value own = b.div(head, heads / cache.type.getHeads());
         Value last = b.add(stateIndex(b, args[0], 0), token);
         Value row = b.add(b.mul(token, heads * headDim), b.mul(head, headDim));
         b.loop(thread, b.index(headDim), b.threads, [&](Value i) {
@@ -210,108 +141,12 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
                   i);
         });
         b.barrier();
-        Value begin = b.index(0);
-        if (window)
-          begin = b.max(b.sub(last, b.index(*window - 1)), b.index(0));
-        Value wordOfThread = rounds > 1 ? thread : b.rem(thread, words);
-        Value share = rounds > 1 ? b.index(0) : b.div(thread, words);
-
-        // Carried: maximum, sum of exponentials, sums of values.
-        SmallVector<Value> init = {b.f32(-1e30), b.f32(0.0)};
-        init.append(rounds * perWord, b.f32(0.0));
-        Value end = b.add(last, 1);
-        SmallVector<Value> result = b.loop(
-            begin, end, b.threads, init,
-            [&](Value first, ValueRange carried) -> SmallVector<Value> {
-              Value position = b.add(first, thread);
-              Value valid = b.less(position, end);
-              Value read = b.select(valid, position, last);
-              Value score = b.loop(
-                  b.index(0), b.index(words), 1, b.f32(0.0),
-                  [&](Value w, ValueRange sum) -> SmallVector<Value> {
-                    Value word = b.load(args[2], address.key(own, read, w));
-                    Value total = sum[0];
-                    for (auto [j, k] :
-                         llvm::enumerate(unpack(b, ctx, cache, word))) {
-                      Value d =
-                          b.add(b.mul(w, perWord), static_cast<int64_t>(j));
-                      total = b.fma(k, b.load(query, d), total);
-                    }
-                    return {total};
-                  })[0];
-              if (cache.isInt8())
-                score = b.fmul(
-                    score, b.asF32(b.load(args[2], address.scale(own, read))));
-              score = b.select(valid, score, b.f32(-1e30));
-              Value top = b.fmax(carried[0], b.reduceMax(score, scratch));
-              Value factor = b.exp(b.fsub(carried[0], top));
-              Value e = b.select(valid, b.exp(b.fsub(score, top)), b.f32(0.0));
-              Value weight = e;
-              if (cache.isInt8())
-                weight = b.fmul(
-                    e, b.asF32(b.load(
-                           args[2],
-                           address.scale(b.add(own, cache.type.getHeads()),
-                                         read))));
-              b.store(weight, probs, thread);
-              Value sum = b.fma(carried[1], factor, b.reduceSum(e, scratch));
-              SmallVector<Value> next = {top, sum};
-              Value count = b.min(b.sub(end, first), b.index(b.threads));
-              // Threads that are no share's have no positions.
-              Value from = share;
-              if (shares * words != b.threads && rounds == 1)
-                from = b.select(b.less(share, shares), share, count);
-              for (int64_t round = 0; round < rounds; ++round) {
-                Value word = b.add(wordOfThread, round * b.threads);
-                Value start = from;
-                if (rounds > 1)
-                  start = b.select(b.less(word, words), from, count);
-                SmallVector<Value> sums;
-                for (int64_t j = 0; j < perWord; ++j)
-                  sums.push_back(
-                      b.fmul(carried[2 + round * perWord + j], factor));
-                sums = b.loop(
-                    start, count, shares, sums,
-                    [&](Value i, ValueRange acc) -> SmallVector<Value> {
-                      Value p = b.load(probs, i);
-                      Value v = b.load(
-                          args[2], address.value(own, b.add(first, i), word));
-                      SmallVector<Value> added;
-                      for (auto [j, x] :
-                           llvm::enumerate(unpack(b, ctx, cache, v)))
-                        added.push_back(b.fma(p, x, acc[j]));
-                      return added;
-                    });
-                next.append(sums);
-              }
-              // The next positions overwrite the probabilities.
-              b.barrier();
-              return next;
-            });
-        Value inverse = b.fdiv(b.f32(1.0), result[1]);
-        if (rounds > 1) {
-          for (int64_t round = 0; round < rounds; ++round) {
-            Value word = b.add(thread, round * b.threads);
-            b.ifThen(b.less(word, words), [&] {
-              for (int64_t j = 0; j < perWord; ++j)
-                b.store(b.fmul(result[2 + round * perWord + j], inverse),
-                        args[3], b.add(row, b.add(b.mul(word, perWord), j)));
-            });
-          }
-          return;
-        }
-        // The shares are added up, one element of the word at a time.
-        for (int64_t j = 0; j < perWord; ++j) {
-          b.store(result[2 + j], scratch, thread);
-          b.barrier();
-          b.ifThen(b.less(thread, words), [&] {
-            Value sum = b.load(scratch, thread);
-            for (int64_t s = 1; s < shares; ++s)
-              sum = b.fadd(sum, b.load(scratch, b.add(thread, s * words)));
-            b.store(b.fmul(sum, inverse), args[3],
-                    b.add(row, b.add(b.mul(thread, perWord), j)));
-          });
-          b.barrier();
-        }
+        Value own = b.div(head, heads / cache.type.getHeads());
+        AttentionInput in = {args[2], stateIndex(b, args[0], 2),
+                             query,   own,
+                             windowBegin(b, last, window),
+                             last,    args[3],
+                             row};
+        AttentionEmitter(b, ctx, cache, in).emit();
       });
 }

@@ -1,5 +1,6 @@
 //===- GPUBuilder.cpp - Short names for emitting GPU kernels --------------===//
 #include "GPUBuilder.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -61,9 +62,29 @@ Value mlir::qc::gpu::GPUBuilder::reduce(
   return result;
 }
 
+SmallVector<Value> mlir::qc::gpu::GPUBuilder::loadFour(Value memref,
+                                                       Value at) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  Value all = vector::LoadOp::create(
+      *this, VectorType::get({4}, element), memref, ValueRange{at},
+      /*nontemporal=*/false, llvm::MaybeAlign(16));
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < 4; ++i)
+    elements.push_back(this->element(all, i));
+  return elements;
+}
+
+Value mlir::qc::gpu::GPUBuilder::reduceLanes(
+    Value value, int64_t lanes, function_ref<Value(Value, Value)> combine) {
+  for (int64_t half = lanes / 2; half > 0; half /= 2)
+    value = combine(value, shuffleXor(value, half));
+  return value;
+}
+
 mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(
     KernelContext &ctx, StringRef name, TypeRange buffers,
-    function_ref<void(GPUBuilder &, ValueRange)> body, int64_t threads) {
+    function_ref<void(GPUBuilder &, ValueRange)> body, int64_t threads,
+    function_ref<void(GPUBuilder &, ValueRange)> early) {
   if (auto known = ctx.kernels.lookupSymbol<mlir::gpu::GPUFuncOp>(name))
     return known;
   MLIRContext *context = ctx.module.getContext();
@@ -77,6 +98,15 @@ mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(
   int32_t size[] = {static_cast<int32_t>(threads), 1, 1};
   kernel.setKnownBlockSize(ArrayRef<int32_t>(size));
   b.setInsertionPointToStart(&kernel.front());
+  if (ctx.programmatic) {
+    kernel->setAttr(programmaticAttr, b.getUnitAttr());
+    if (early)
+      early(b, kernel.getArguments());
+    NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
+    // Not before: one kernel ahead is enough, and its weights fit the cache.
+    NVVM::GriddepcontrolOp::create(b,
+                                   NVVM::GridDepActionKind::launch_dependents);
+  }
   body(b, kernel.getArguments());
   mlir::gpu::ReturnOp::create(b);
   return kernel;

@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "qc/Dialect/QC/IR/DecodeEmitter.h"
+#include "qc/Target/GPU/Passes.h"
 #include "llvm/Support/FormatVariadic.h"
 
 namespace mlir::qc::gpu {
@@ -120,6 +121,8 @@ public:
   void store(Value value, Value memref, Value at) {
     memref::StoreOp::create(*this, value, memref, at);
   }
+  /// Four elements of 32 bits at once; `at` is a multiple of four.
+  SmallVector<Value> loadFour(Value memref, Value at);
   /// Memory that the workgroup shares.
   Value shared(int64_t elements, Type type);
   Value shared(int64_t elements) { return shared(elements, getF32Type()); }
@@ -156,6 +159,11 @@ public:
   }
   void ifThen(Value condition, function_ref<void()> body);
 
+  /// `value` combined over `lanes` neighbouring threads of a warp, in all of
+  /// them, in the order of a fixed tree.
+  Value reduceLanes(Value value, int64_t lanes,
+                    function_ref<Value(Value, Value)> combine);
+
   /// Sum or largest of `value` over the workgroup, in all threads, in the order
   /// of a fixed tree. `scratch` has `threads` elements. Meets a barrier.
   Value reduceSum(Value value, Value scratch) {
@@ -187,16 +195,25 @@ struct KernelContext {
   bool tensorCores = false; ///< mma.sync of 16x8x32 bytes, sm_80
   /// A thread has 4 rows and loads 128 bits; warps of 32 threads exchange sums.
   bool wideLoads = false;
+  /// In steps of one token products take rounding to int8 and norms in,
+  /// attention the rotation and the KV cache. Needs wideLoads.
+  bool fusedSteps = false;
+  /// New kernels may start before those that they depend on have ended, and
+  /// wait for them by griddepcontrol (sm_90).
+  bool programmatic = false;
 };
 
 /// Threads of a workgroup, unless a kernel says otherwise.
 inline constexpr int64_t workgroupThreads = 128;
 
-/// The kernel `name`; `body` fills it with its buffers when it is new.
+/// The kernel `name`; `body` fills it with its buffers when it is new. What
+/// `early` does happens before kernels that it depends on have ended: it may
+/// fetch weights.
 mlir::gpu::GPUFuncOp
 getOrCreateKernel(KernelContext &ctx, StringRef name, TypeRange buffers,
                   function_ref<void(GPUBuilder &, ValueRange)> body,
-                  int64_t threads = workgroupThreads);
+                  int64_t threads = workgroupThreads,
+                  function_ref<void(GPUBuilder &, ValueRange)> early = nullptr);
 
 } // namespace mlir::qc::gpu
 

@@ -75,6 +75,26 @@ Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,
                        int64_t heads, double scale,
                        std::optional<int64_t> window);
 
+/// What attentionStepKernel() does besides: columns of the rotary tables of the
+/// query and of the key, 0 if they come rotated.
+struct AttentionStep {
+  int64_t queryTable = 0, keyTable = 0;
+};
+bool canFuseAttention(const KernelContext &ctx, const CacheLayout &cache);
+/// Workgroups that share the positions of one head, and what they leave.
+int64_t attentionParts(int64_t heads);
+int64_t attentionPartBytes(const CacheLayout &cache, int64_t heads);
+/// Of one token: rotates, appends, attends. state, query, key, value, [table
+/// of the query], [of the key], cache, out, with several parts what they leave;
+/// (heads, attentionParts(heads))
+Kernel attentionStepKernel(KernelContext &ctx, const CacheLayout &cache,
+                           int64_t heads, double scale,
+                           std::optional<int64_t> window,
+                           const AttentionStep &step);
+/// What parts leave, out; (heads, 1)
+Kernel attentionCombineKernel(KernelContext &ctx, const CacheLayout &cache,
+                              int64_t heads);
+
 //===-- Packed weights (MatmulKernels.cpp, EmbeddingKernels.cpp) ----------===//
 
 /// How a matmul in int8 arithmetic reads its activations: codes in
@@ -83,6 +103,23 @@ Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,
 /// x, codes i32, scales, sums i32; (blocks, tokens)
 Kernel quantizeKernel(KernelContext &ctx, const ActivationBlocks &layout);
 
+/// Of a block whose largest magnitude is `top`.
+struct Int8Scale {
+  Value scale, inverse;
+};
+Int8Scale emitInt8Scale(GPUBuilder &b, Value top);
+/// A word of the codes of four values, whose sum is added to `total`.
+Value emitCodes(GPUBuilder &b, const Int8Scale &scale, ArrayRef<Value> values,
+                Value &total);
+
+/// Whether a kernel of one token can round such an input for itself.
+bool canQuantizeInProduct(const ActivationBlocks &layout);
+/// Codes, scales and sums in shared memory, of x, or of its RMS norm if there
+/// is a `gamma`. Meets barriers.
+SmallVector<Value> emitQuantizedInput(GPUBuilder &b,
+                                      const ActivationBlocks &layout, Value x,
+                                      Value gamma, double eps);
+
 /// One weight, or two with a gate; tokens in tiles of `tokens`.
 struct MatmulSignature {
   Arithmetic arithmetic = Arithmetic::F32;
@@ -90,21 +127,27 @@ struct MatmulSignature {
   std::optional<WeightType> second; ///< with `gate`
   std::optional<GateKind> gate;
   bool bias = false, residual = false;
+  /// Of one token in int8 arithmetic: x is f32, the kernel rounds it, with
+  /// `normEps` after its RMS norm.
+  bool quantizes = false;
+  std::optional<double> normEps;
+  /// Further weights of the same input, by workgroups of their own.
+  SmallVector<WeightType> others;
   int64_t tokens = 1;
   int64_t threads = workgroupThreads; ///< of a workgroup
 
   /// Enough threads for a kernel of one token to keep a large GPU's memory busy
   /// with few row blocks.
   void chooseThreads(int64_t most);
-  int64_t groups() const { return weight.getLayout().numRowBlocks(); }
+  int64_t groups() const;
 };
 /// Most tokens that share a decoded weight.
 inline constexpr int64_t tokenTile = 8;
 /// Rows that a workgroup computes, and so of a row block of packed weights.
 inline constexpr int64_t rowsPerGroup = 32;
 
-/// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [bias...],
-/// [residual], out; (groups(), tokens / tile)
+/// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [gamma],
+/// [bias...], [residual], out...; (groups(), tokens / tile)
 Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// The name and the buffers of its kernel.

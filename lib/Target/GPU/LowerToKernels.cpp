@@ -46,6 +46,12 @@ struct RotaryTables {
 struct Place {
   MemoryRegion region;
   bool perToken = false; ///< a row a token of the step, not one row
+  /// The value is the RMS norm of what lies there, with these factors: its
+  /// users compute it.
+  std::optional<MemoryRegion> gamma;
+  double eps = 0;
+  /// The value is what lies there rotated: attention does it.
+  std::optional<MemoryRegion> rotary;
 };
 
 /// Lowers one entry point.
@@ -72,6 +78,13 @@ private:
   LogicalResult lower(MatmulOp op, Map &map);
   LogicalResult lower(lm::AttentionOp op, Map &map);
   LogicalResult lower(func::CallOp op, Map &map);
+  /// In a step of one token, one kernel with all weights of `op`. False if it
+  /// is not made for them.
+  bool lowerFused(MatmulOp op, Map &map);
+  bool canFuse(MatmulOp op) const;
+  /// Whether all who use the norm can compute it themselves.
+  bool canFuseNorm(lm::RMSNormOp norm) const;
+  bool canFuseRotary(lm::RotaryOp rotary) const;
   LogicalResult checkRows(Operation *op, WeightType type);
 
   /// Memory for `tensor`, with rows like the place `like`.
@@ -160,8 +173,16 @@ void StepLowering::launch(Kernel kernel, int64_t x, QCDeviceExtent y,
   dispatch.kernel = kernel.getName().str();
   dispatch.grid[0] = {static_cast<uint32_t>(x), 0};
   dispatch.grid[1] = y;
-  for (auto [i, region] : llvm::enumerate(regions))
+  for (auto [i, region] : llvm::enumerate(regions)) {
     dispatch.bindings.push_back({region, i + written >= regions.size()});
+    // Of every launch, or the kernel may not rely on it.
+    auto index = static_cast<unsigned>(i);
+    auto before = kernel.getArgAttrOfType<BoolAttr>(index, constantAttr);
+    bool isConstant = region.space == QC_SPACE_WEIGHTS &&
+                      (!before || before.getValue());
+    kernel.setArgAttr(index, constantAttr,
+                      BoolAttr::get(kernel.getContext(), isConstant));
+  }
   plan.add(std::move(dispatch));
 }
 
@@ -190,6 +211,92 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
   return quantized.back().regions;
 }
 
+bool StepLowering::canFuse(MatmulOp op) const {
+  if (!oneToken || !ctx.fusedSteps ||
+      op.getArithmetic().value_or(Arithmetic::F32) != Arithmetic::Int8)
+    return false;
+  // A second product of a gate, or others with outputs of their own.
+  if (op.getGate() ? op.getWeights().size() != 2
+                   : op.getResidual() && op.getWeights().size() > 1)
+    return false;
+  // Every workgroup prepares the input: not for more than run at once.
+  constexpr int64_t mostGroups = 1024;
+  int64_t groups = 0;
+  for (Type type : op.getWeights().getTypes())
+    groups += cast<WeightType>(type).getLayout().numRowBlocks();
+  if (groups > mostGroups)
+    return false;
+  auto layout = ActivationBlocks::get(
+      cast<WeightType>(op.getWeights().front().getType()));
+  return canQuantizeInProduct(layout) &&
+         llvm::all_of(op.getWeights().getTypes(), [&](Type type) {
+           return ActivationBlocks::get(cast<WeightType>(type)) == layout;
+         });
+}
+
+bool StepLowering::canFuseNorm(lm::RMSNormOp norm) const {
+  if (norm.getWeight().getType().getDimSize(0) != columnsOf(norm))
+    return false;
+  SmallVector<Operation *> users(norm->getUsers());
+  while (!users.empty()) {
+    Operation *user = users.pop_back_val();
+    if (isa<lm::LastTokenOp, tensor::CastOp>(user))
+      users.append(user->user_begin(), user->user_end());
+    else if (auto product = dyn_cast<MatmulOp>(user);
+             !product || !canFuse(product) ||
+             product.getResidual() == norm.getResult())
+      return false;
+  }
+  return true;
+}
+
+bool StepLowering::canFuseRotary(lm::RotaryOp rotary) const {
+  if (!oneToken || !ctx.fusedSteps || !rotary->hasOneUse())
+    return false;
+  auto attention = dyn_cast<lm::AttentionOp>(*rotary->user_begin());
+  return attention && attention.getValue() != rotary.getResult() &&
+         canFuseAttention(
+             ctx, CacheLayout{attention.getCache().getType()});
+}
+
+bool StepLowering::lowerFused(MatmulOp op, Map &map) {
+  if (!canFuse(op))
+    return false;
+  Place input = map[op.getInput()];
+  MatmulSignature sig;
+  sig.arithmetic = Arithmetic::Int8;
+  sig.quantizes = true;
+  if (input.gamma)
+    sig.normEps = input.eps;
+  sig.bias = !op.getBiases().empty();
+  sig.residual = static_cast<bool>(op.getResidual());
+  sig.gate = op.getGate();
+  SmallVector<WeightType> types;
+  SmallVector<MemoryRegion> regions;
+  for (Value weight : op.getWeights()) {
+    types.push_back(cast<WeightType>(weight.getType()));
+    regions.push_back(map[weight].region);
+  }
+  sig.weight = types[0];
+  if (sig.gate)
+    sig.second = types[1];
+  else
+    sig.others.assign(types.begin() + 1, types.end());
+  sig.chooseThreads(ctx.maxThreads);
+  regions.push_back(input.region);
+  if (input.gamma)
+    regions.push_back(*input.gamma);
+  for (Value bias : op.getBiases())
+    regions.push_back(map[bias].region);
+  if (sig.residual)
+    regions.push_back(map[op.getResidual()].region);
+  for (Value result : op.getResults())
+    regions.push_back(allocate(result, /*perToken=*/false, map).region);
+  launch(matmulKernel(ctx, sig), sig.groups(), {1, 0}, regions,
+         op.getResults().size());
+  return true;
+}
+
 LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   auto arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
   if (arithmetic == Arithmetic::BF16)
@@ -198,6 +305,8 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   for (Value weight : op.getWeights())
     if (failed(checkRows(op, cast<WeightType>(weight.getType()))))
       return failure();
+  if (lowerFused(op, map))
+    return success();
   // A gate needs both products in one kernel; otherwise weights are
   // independent.
   size_t perKernel = op.getGate() ? 2 : 1;
@@ -261,12 +370,37 @@ LogicalResult StepLowering::lower(lm::AttentionOp op, Map &map) {
   Place query = map[op.getQuery()];
   MemoryRegion layer = map[op.getCache()].region;
   int64_t headDim = cache.type.getHeadDim();
-  launch(appendKernel(ctx, cache), cache.appendGroups(), rows(query),
-         {state(), map[op.getKey()].region, map[op.getValue()].region, layer});
   int64_t heads = columnsOf(op.getResult()) / headDim;
   std::optional<int64_t> window;
   if (op.getWindow())
     window = *op.getWindow();
+  if (oneToken && ctx.fusedSteps && canFuseAttention(ctx, cache)) {
+    Place key = map[op.getKey()];
+    AttentionStep step;
+    SmallVector<MemoryRegion> regions = {state(), query.region, key.region,
+                                         map[op.getValue()].region};
+    for (auto [place, value, columns] :
+         {std::tuple(&query, op.getQuery(), &step.queryTable),
+          std::tuple(&key, op.getKey(), &step.keyTable)})
+      if (place->rotary) {
+        regions.push_back(*place->rotary);
+        *columns = place->rotary->sizePerPosition / 4;
+      }
+    regions.push_back(layer);
+    MemoryRegion out = allocate(op.getResult(), false, map).region;
+    auto parts = static_cast<uint32_t>(attentionParts(heads));
+    regions.push_back(
+        parts > 1 ? plan.allocate(attentionPartBytes(cache, heads)) : out);
+    launch(attentionStepKernel(ctx, cache, heads,
+                               op.getScale().convertToDouble(), window, step),
+           heads, {parts, 0}, regions, /*written=*/2);
+    if (parts > 1)
+      launch(attentionCombineKernel(ctx, cache, heads), heads, {1, 0},
+             {regions.back(), out});
+    return success();
+  }
+  launch(appendKernel(ctx, cache), cache.appendGroups(), rows(query),
+         {state(), map[op.getKey()].region, map[op.getValue()].region, layer});
   MemoryRegion out = allocate(op.getResult(), query.perToken, map).region;
   launch(attentionKernel(ctx, cache, heads, op.getScale().convertToDouble(),
                          window),
@@ -313,7 +447,7 @@ LogicalResult StepLowering::lower(Operation *op, Map &map) {
                  << ", expected a multiple of " << QC_DEVICE_ALIGNMENT
                  << ": run qc-pack-weights{alignment=" << QC_DEVICE_ALIGNMENT
                  << "}";
-        map[get] = {region, false};
+        map[get].region = region;
         return success();
       })
       .Case([&](DequantizeOp dequantize) -> LogicalResult {
@@ -341,6 +475,12 @@ LogicalResult StepLowering::lower(Operation *op, Map &map) {
         int64_t group = norm.getWeight().getType().getDimSize(0);
         Place in = map[norm.getInput()];
         MemoryRegion gamma = map[norm.getWeight()].region;
+        if (canFuseNorm(norm)) {
+          Place &place = map[norm] = in;
+          place.gamma = gamma;
+          place.eps = norm.getEps().convertToDouble();
+          return success();
+        }
         Place out = allocate(norm, in.perToken, map);
         launch(rmsNormKernel(ctx, columnsOf(norm), group,
                              norm.getEps().convertToDouble()),
@@ -390,12 +530,16 @@ LogicalResult StepLowering::lower(Operation *op, Map &map) {
         return success();
       })
       .Case([&](lm::RotaryTableOp table) {
-        map[table] = {tables.get(table.getRope()), false};
+        map[table].region = tables.get(table.getRope());
         return success();
       })
       .Case([&](lm::RotaryOp rotary) {
         Place in = map[rotary.getInput()];
         MemoryRegion table = map[rotary.getTable()].region;
+        if (canFuseRotary(rotary)) {
+          (map[rotary] = in).rotary = table;
+          return success();
+        }
         Place out = allocate(rotary, in.perToken, map);
         launch(rotaryKernel(ctx, columnsOf(rotary), rotary.getHeadDim(),
                             columnsOf(rotary.getTable())),
@@ -409,7 +553,7 @@ LogicalResult StepLowering::lower(Operation *op, Map &map) {
         region.space = QC_SPACE_KV;
         region.offsetPerPosition = bytes * layer.getLayer();
         region.sizePerPosition = bytes;
-        map[layer] = {region, false};
+        map[layer].region = region;
         return success();
       })
       .Case([&](tensor::CastOp cast) {
@@ -542,6 +686,8 @@ static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
     attrs.set("name", b.getStringAttr(kernel.getName()));
     attrs.set("threads", b.getI64IntegerAttr((*kernel.getKnownBlockSize())[0]));
     attrs.set("buffers", b.getI64IntegerAttr(kernel.getNumArguments()));
+    if (kernel->hasAttr(programmaticAttr))
+      attrs.set("waits", b.getUnitAttr());
     list.push_back(attrs.getDictionary(b.getContext()));
   }
   return b.getArrayAttr(list);
@@ -587,6 +733,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
     ctx.wideLoads = wideLoads;
+    ctx.fusedSteps = wideLoads && fuseSteps;
     ctx.target.wideLoads = wideLoads;
   }
   SymbolTable symbols(module);
@@ -603,6 +750,8 @@ void LowerToGPUKernelsPass::runOnOperation() {
     if (!entry)
       continue;
     DispatchPlan plan;
+    // Kernels of several tokens run long enough to be started one by one.
+    ctx.programmatic = programmaticLaunch && name.starts_with("decode");
     StepLowering lowering(ctx, symbols, tables, plan,
                           name.starts_with("decode"));
     if (failed(lowering.run(entry)))
@@ -619,6 +768,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   }
   for (func::FuncOp function : functions)
     function.erase();
+  ctx.programmatic = false;
   ArrayAttr tests = addTests(ctx);
 
   // Targets have no erf.

@@ -28,6 +28,7 @@ using mlir::qc::gpu::GPUBuilder;
 using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
 using mlir::qc::gpu::MatmulSignature;
+using mlir::qc::gpu::prefetchBytes;
 using mlir::qc::gpu::rowsPerGroup;
 
 namespace {
@@ -379,15 +380,32 @@ std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
     name += "_int8";
   if (sig.second)
     name += "_" + mlir::qc::gpu::weightName(*sig.second);
+  for (WeightType other : sig.others)
+    name += "_and_" + mlir::qc::gpu::weightName(other);
   if (sig.gate)
     name += llvm::formatv("_{0}", stringifyGateKind(*sig.gate));
   if (sig.bias)
     name += "_bias";
   if (sig.residual)
     name += "_residual";
+  if (sig.quantizes)
+    name += "_quantizing";
+  if (sig.normEps)
+    name += llvm::formatv("_rms_{0:x-}",
+                          llvm::bit_cast<uint32_t>(
+                              static_cast<float>(*sig.normEps)));
   if (sig.threads != workgroupThreads)
     name += llvm::formatv("_t{0}", sig.threads);
   return name + llvm::formatv("_m{0}", sig.tokens).str();
+}
+
+/// All weights, in the order of their buffers.
+static SmallVector<WeightType> weightsOf(const MatmulSignature &sig) {
+  SmallVector<WeightType> weights = {sig.weight};
+  if (sig.second)
+    weights.push_back(*sig.second);
+  weights.append(sig.others);
+  return weights;
 }
 
 SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
@@ -397,21 +415,30 @@ SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
       MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
   Type floats =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  size_t weights = sig.second ? 2 : 1;
+  size_t weights = weightsOf(sig).size();
   SmallVector<Type> buffers;
   if (sig.tokens > 1)
     buffers.push_back(words);
   buffers.append(weights, words);
-  if (sig.arithmetic == Arithmetic::Int8)
+  if (sig.arithmetic == Arithmetic::Int8 && !sig.quantizes)
     buffers.append({words, floats, words});
   else
+    buffers.push_back(floats);
+  if (sig.normEps)
     buffers.push_back(floats);
   if (sig.bias)
     buffers.append(weights, floats);
   if (sig.residual)
     buffers.push_back(floats);
-  buffers.push_back(floats);
+  buffers.append(1 + sig.others.size(), floats);
   return buffers;
+}
+
+int64_t MatmulSignature::groups() const {
+  int64_t groups = weight.getLayout().numRowBlocks();
+  for (WeightType other : others)
+    groups += WeightType(other).getLayout().numRowBlocks();
+  return groups;
 }
 
 // A load of a warp is 128 bytes, of which a thread has up to eight under way. A
@@ -429,83 +456,217 @@ void MatmulSignature::chooseThreads(int64_t most) {
     threads *= 2;
 }
 
+namespace {
+
+/// Emits the kernel of a signature.
+class MatmulEmitter {
+public:
+  MatmulEmitter(GPUBuilder &b, const KernelContext &ctx,
+                const MatmulSignature &sig, ValueRange args)
+      : b(b), ctx(ctx), sig(sig), weights(weightsOf(sig)) {
+    size_t next = 0;
+    auto take = [&](size_t count) {
+      ValueRange taken = args.slice(next, count);
+      next += count;
+      return taken;
+    };
+    bool int8 = sig.arithmetic == Arithmetic::Int8;
+    state = take(sig.tokens > 1);
+    blobs = take(weights.size());
+    input = take(int8 && !sig.quantizes ? 3 : 1);
+    gamma = take(sig.normEps.has_value());
+    biases = take(sig.bias ? weights.size() : 0);
+    residual = take(sig.residual);
+    outs = take(1 + sig.others.size());
+  }
+
+  void emit();
+  /// Begins to fetch a part of the workgroup's weights, `bytes` of the kernel's
+  /// from `first` on.
+  void prefetch(int64_t first, int64_t bytes);
+  /// Before the kernel may read its input.
+  void prefetchEarly();
+
+private:
+  /// body(weights from `first` on, how many, output, row block) for the
+  /// workgroup's product.
+  void forProduct(function_ref<void(size_t, size_t, Value, Value)> body);
+  void product(size_t first, size_t count, Value out, Value rowBlock);
+  void finish(size_t first, ValueRange partials, Value out, Value row,
+              Value token, Value inTile, Value added);
+
+  GPUBuilder &b;
+  const KernelContext &ctx;
+  const MatmulSignature &sig;
+  SmallVector<WeightType> weights;
+  ValueRange state, blobs, input, gamma, biases, residual, outs;
+  SmallVector<Value> activations, scratch;
+  Value firstToken; ///< of the tile in the activations
+};
+
+} // namespace
+
+void MatmulEmitter::forProduct(
+    function_ref<void(size_t, size_t, Value, Value)> body) {
+  size_t fused = sig.second ? 2 : 1;
+  if (sig.others.empty())
+    return body(0, fused, outs[0], b.groupX());
+  Value group = b.groupX();
+  int64_t begin = 0;
+  for (size_t i = 0; i < outs.size(); ++i) {
+    size_t first = i ? fused + i - 1 : 0;
+    int64_t groups = weights[first].getLayout().numRowBlocks();
+    Value own = b.sub(group, b.index(begin));
+    // Unsigned: groups before are far beyond the end.
+    Value mine = b.compare(arith::CmpIPredicate::ult, own, b.index(groups));
+    b.ifThen(mine, [&] { body(first, i ? 1 : fused, outs[i], own); });
+    begin += groups;
+  }
+}
+
+void MatmulEmitter::prefetch(int64_t first, int64_t bytes) {
+  forProduct([&](size_t weight, size_t count, Value, Value rowBlock) {
+    int64_t share = prefetchBytes * sig.groups() * static_cast<int64_t>(count);
+    for (size_t i = weight; i < weight + count; ++i) {
+      ::qc::PackedLayout layout = weights[i].getLayout();
+      if (!isWide(layout))
+        continue;
+      // In pieces of a row block, a thread each.
+      int64_t begin = first / share;
+      int64_t end = std::min(layout.rowBlockBytes() / prefetchBytes,
+                             (first + bytes) / share);
+      end = std::min(end, begin + b.threads);
+      if (end <= begin)
+        continue;
+      Value at = b.add(b.mul(rowBlock, layout.rowBlockBytes()),
+                       layout.headerBytes + begin * prefetchBytes);
+      at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
+      b.ifThen(b.less(b.thread(), end - begin), [&] {
+        memref::PrefetchOp::create(b, blobs[i], ValueRange{at},
+                                   /*isWrite=*/false, /*localityHint=*/3,
+                                   /*isDataCache=*/true);
+      });
+    }
+  });
+}
+
+/// Fetched before the kernel may read its input: this hides its start. Much
+/// more would push what the kernel before still reads out of the cache.
+static constexpr int64_t earlyBytes = 16 << 20;
+/// While it prepares its input: what memory delivers in that time.
+static constexpr int64_t inputBytes = 8 << 20;
+
+void MatmulEmitter::prefetchEarly() {
+  if (sig.normEps) {
+    int64_t pieces = sig.weight.getK() * 4 / prefetchBytes;
+    if (pieces > 0)
+      b.ifThen(b.less(b.thread(), pieces), [&] {
+        memref::PrefetchOp::create(
+            b, gamma[0], ValueRange{b.mul(b.thread(), prefetchBytes / 4)},
+            /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+      });
+  }
+  prefetch(0, earlyBytes);
+}
+
+void MatmulEmitter::emit() {
+  for (size_t i = 0; i < (sig.second ? 2 : 1); ++i)
+    scratch.push_back(b.shared(sig.tokens * b.threads));
+  if (sig.quantizes) {
+    if (ctx.programmatic)
+      prefetch(earlyBytes, inputBytes);
+    activations = emitQuantizedInput(
+        b, ActivationBlocks::get(sig.weight), input[0],
+        sig.normEps ? Value(gamma[0]) : Value(), sig.normEps.value_or(0));
+    firstToken = b.index(0);
+  } else {
+    activations.assign(input.begin(), input.end());
+    firstToken = b.mul(b.groupY(), sig.tokens);
+  }
+  forProduct([&](size_t first, size_t count, Value out, Value rowBlock) {
+    product(first, count, out, rowBlock);
+  });
+}
+
+void MatmulEmitter::product(size_t first, size_t count, Value out,
+                            Value rowGroup) {
+  int64_t n = weights[first].getN();
+  Value thread = b.thread();
+  Value lane = b.rem(thread, rowsPerGroup);
+  Value split = b.div(thread, rowsPerGroup);
+  int64_t splits = b.threads / rowsPerGroup;
+  Value row = b.add(b.mul(rowGroup, rowsPerGroup), lane);
+  // Of one token: early, so that nobody waits for it in the end.
+  Value added;
+  if (sig.residual && sig.tokens == 1)
+    added = b.load(residual[0],
+                   n % rowsPerGroup ? b.min(row, b.index(n - 1)) : row);
+  for (size_t i = 0; i < count; ++i) {
+    WeightType weight = weights[first + i];
+    ::qc::PackedLayout layout = weight.getLayout();
+    Value rowBlock =
+        b.add(b.mul(rowGroup, layout.rowBlockBytes()), layout.headerBytes);
+    TileEmitter emitter(b, ctx, weight, sig.arithmetic, blobs[first + i],
+                        activations, firstToken, sig.tokens);
+    Value own = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
+    for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
+      b.store(sum, scratch[i],
+              b.add(own, static_cast<int64_t>(m) * b.threads));
+  }
+  b.barrier();
+  // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...
+  ValueRange partials = ValueRange(scratch).take_front(count);
+  auto finishRow = [&] {
+    if (sig.tokens == 1) {
+      b.ifThen(b.less(thread, rowsPerGroup), [&] {
+        finish(first, partials, out, row, b.index(0), b.index(0), added);
+      });
+      return;
+    }
+    Value tokenCount = b.toIndex(b.load(state[0], b.index(1)));
+    Value end = b.min(b.index(sig.tokens), b.sub(tokenCount, firstToken));
+    b.loop(split, end, splits, [&](Value m) {
+      finish(first, partials, out, row, b.add(firstToken, m), m, Value());
+    });
+  };
+  if (n % rowsPerGroup == 0)
+    finishRow();
+  else
+    b.ifThen(b.less(row, n), finishRow);
+}
+
+void MatmulEmitter::finish(size_t first, ValueRange partials, Value out,
+                           Value row, Value token, Value inTile, Value added) {
+  int64_t splits = b.threads / rowsPerGroup;
+  Value lane = b.rem(b.thread(), rowsPerGroup);
+  SmallVector<Value> results;
+  for (auto [i, partial] : llvm::enumerate(partials)) {
+    Value at = b.add(b.mul(inTile, b.threads), lane);
+    Value sum = b.load(partial, at);
+    for (int64_t s = 1; s < splits; ++s)
+      sum = b.fadd(sum, b.load(partial, b.add(at, s * rowsPerGroup)));
+    if (sig.bias)
+      sum = b.fadd(sum, b.load(biases[first + i], row));
+    results.push_back(sum);
+  }
+  Value y = results[0];
+  if (sig.gate)
+    y = b.fmul(emitActivation(b, *sig.gate, y), results[1]);
+  Value at = b.add(b.mul(token, weights[first].getN()), row);
+  if (sig.residual)
+    y = b.fadd(y, added ? added : b.load(residual[0], at));
+  b.store(y, out, at);
+}
+
 Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
                                    const MatmulSignature &sig) {
-  SmallVector<WeightType> weights = {sig.weight};
-  if (sig.second)
-    weights.push_back(*sig.second);
-  bool int8 = sig.arithmetic == Arithmetic::Int8;
   return getOrCreateKernel(
       ctx, matmulName(sig), matmulBuffers(ctx, sig),
       [&](GPUBuilder &b, ValueRange args) {
-        size_t next = 0;
-        Value state = sig.tokens > 1 ? args[next++] : Value();
-        ValueRange blobs = args.slice(next, weights.size());
-        next += weights.size();
-        ValueRange activations = args.slice(next, int8 ? 3 : 1);
-        next += activations.size();
-        ValueRange biases = args.slice(next, sig.bias ? weights.size() : 0);
-        next += biases.size();
-        Value residual = sig.residual ? args[next++] : Value();
-        Value out = args[next];
-
-        int64_t n = sig.weight.getN();
-        Value thread = b.thread();
-        Value lane = b.rem(thread, rowsPerGroup);
-        Value split = b.div(thread, rowsPerGroup);
-        Value firstToken = b.mul(b.groupY(), sig.tokens);
-        int64_t splits = b.threads / rowsPerGroup;
-        SmallVector<Value> partials;
-        for (auto [weight, blob] : llvm::zip_equal(weights, blobs)) {
-          ::qc::PackedLayout layout = weight.getLayout();
-          Value rowBlock = b.add(b.mul(b.groupX(), layout.rowBlockBytes()),
-                                 layout.headerBytes);
-          TileEmitter emitter(b, ctx, weight, sig.arithmetic, blob, activations,
-                              firstToken, sig.tokens);
-          Value partial = b.shared(sig.tokens * b.threads);
-          Value own = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
-          for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
-            b.store(sum, partial,
-                    b.add(own, static_cast<int64_t>(m) * b.threads));
-          partials.push_back(partial);
-        }
-        b.barrier();
-        // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...
-        Value row = b.add(b.mul(b.groupX(), rowsPerGroup), lane);
-        auto finish = [&](Value m) {
-          Value token = b.add(firstToken, m);
-          SmallVector<Value> results;
-          for (auto [i, partial] : llvm::enumerate(partials)) {
-            Value first = b.add(b.mul(m, b.threads), lane);
-            Value sum = b.load(partial, first);
-            for (int64_t s = 1; s < splits; ++s)
-              sum =
-                  b.fadd(sum, b.load(partial, b.add(first, s * rowsPerGroup)));
-            if (sig.bias)
-              sum = b.fadd(sum, b.load(biases[i], row));
-            results.push_back(sum);
-          }
-          Value y = results[0];
-          if (sig.gate)
-            y = b.fmul(emitActivation(b, *sig.gate, y), results[1]);
-          Value at = b.add(b.mul(token, n), row);
-          if (residual)
-            y = b.fadd(y, b.load(residual, at));
-          b.store(y, out, at);
-        };
-        auto finishRow = [&] {
-          if (sig.tokens == 1) {
-            b.ifThen(b.less(thread, rowsPerGroup), [&] { finish(b.index(0)); });
-            return;
-          }
-          Value count = b.toIndex(b.load(state, b.index(1)));
-          Value end = b.min(b.index(sig.tokens), b.sub(count, firstToken));
-          b.loop(split, end, splits, finish);
-        };
-        if (n % rowsPerGroup == 0)
-          finishRow();
-        else
-          b.ifThen(b.less(row, n), finishRow);
+        MatmulEmitter(b, ctx, sig, args).emit();
       },
-      sig.threads);
+      sig.threads,
+      [&](GPUBuilder &b, ValueRange args) {
+        MatmulEmitter(b, ctx, sig, args).prefetchEarly();
+      });
 }

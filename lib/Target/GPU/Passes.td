@@ -34,6 +34,10 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
            "Most threads of a workgroup, a power of two">,
     Option<"wideLoads", "wide-loads", "bool", "false",
            "A thread has four rows of a weight, whose words it loads at once (128 bits); sums meet in gpu.shuffle of 32 lanes">,
+    Option<"fuseSteps", "fuse-steps", "bool", "false",
+           "In steps of one token let products normalize and round their input and attention rotate and append (with wide-loads)">,
+    Option<"programmaticLaunch", "programmatic-launch", "bool", "false",
+           "Kernels of steps of one token start early and wait by nvvm.griddepcontrol (sm_90)">,
     Option<"tensorCores", "tensor-cores", "bool", "false",
            "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80)">,
   ];

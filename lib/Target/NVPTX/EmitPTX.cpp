@@ -6,6 +6,8 @@
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "qc/Target/NVPTX/PTX.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicsNVPTX.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -82,6 +84,24 @@ mlir::qc::nvptx::translateKernels(ModuleOp module, llvm::LLVMContext &context) {
   return code;
 }
 
+/// Takes away what only sm_90 has and kernels do not need for their results:
+/// before it nothing starts early.
+static void eraseEarlyStart(llvm::Module &kernels) {
+  for (llvm::Function &function : kernels)
+    for (llvm::Instruction &instruction :
+         llvm::make_early_inc_range(llvm::instructions(function)))
+      if (auto *call = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction))
+        switch (call->getIntrinsicID()) {
+        case llvm::Intrinsic::nvvm_griddepcontrol_wait:
+        case llvm::Intrinsic::nvvm_griddepcontrol_launch_dependents:
+        case llvm::Intrinsic::nvvm_cp_async_bulk_prefetch_L2:
+          call->eraseFromParent();
+          break;
+        default:
+          break;
+        }
+}
+
 llvm::Expected<std::string> mlir::qc::nvptx::emitPTX(llvm::Module &kernels,
                                                      unsigned arch) {
   std::string error;
@@ -89,11 +109,15 @@ llvm::Expected<std::string> mlir::qc::nvptx::emitPTX(llvm::Module &kernels,
   if (!target)
     return llvm::createStringError("this LLVM has no NVPTX target: " + error);
   llvm::Triple triple("nvptx64-nvidia-cuda");
+  // LLVM's default for sm_90 is 7.8, prefetches in bulk need 8.0 (CUDA 12.0).
+  StringRef features = arch == 90 ? "+ptx80" : "";
   std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, archName(arch), "", llvm::TargetOptions(), std::nullopt,
+      triple, archName(arch), features, llvm::TargetOptions(), std::nullopt,
       std::nullopt, llvm::CodeGenOptLevel::Aggressive));
   kernels.setTargetTriple(triple);
   kernels.setDataLayout(machine->createDataLayout());
+  if (arch < 90)
+    eraseEarlyStart(kernels);
 
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;

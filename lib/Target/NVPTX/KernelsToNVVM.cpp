@@ -54,6 +54,8 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
   lower.integerDot = "nvvm";
   lower.maxThreads = 512;
   lower.wideLoads = true;
+  lower.fuseSteps = true;
+  lower.programmaticLaunch = true;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }

@@ -4,6 +4,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "qc/Target/GPU/Passes.h"
 #include "qc/Target/NVPTX/Passes.h"
 
 namespace mlir::qc::nvptx {
@@ -70,7 +71,20 @@ static LogicalResult lower(nvgpu::DeviceAsyncCopyOp copy) {
   return success();
 }
 
+/// A prefetch becomes one of prefetchBytes bytes at once.
+static void lower(LLVM::Prefetch prefetch) {
+  ImplicitLocOpBuilder b(prefetch.getLoc(), prefetch);
+  Value from = LLVM::AddrSpaceCastOp::create(
+      b, LLVM::LLVMPointerType::get(b.getContext(), /*addressSpace=*/1),
+      prefetch.getAddr());
+  Value bytes = LLVM::ConstantOp::create(
+      b, b.getI32IntegerAttr(mlir::qc::gpu::prefetchBytes));
+  NVVM::CpAsyncBulkPrefetchOp::create(b, from, bytes, Value());
+  prefetch.erase();
+}
+
 void LowerAsyncCopiesPass::runOnOperation() {
+  getOperation().walk([&](LLVM::Prefetch op) { lower(op); });
   SmallVector<nvgpu::DeviceAsyncCopyOp> copies;
   getOperation().walk(
       [&](nvgpu::DeviceAsyncCopyOp op) { copies.push_back(op); });

@@ -27,13 +27,16 @@ def PrepareNVVMPass : Pass<"qc-prepare-nvvm", "::mlir::ModuleOp"> {
 }
 
 def LowerAsyncCopiesPass : Pass<"qc-lower-async-copies", "::mlir::gpu::GPUModuleOp"> {
-  let summary = "Lower nvgpu.device_async_copy to nvvm.cp.async";
+  let summary = "Lower nvgpu.device_async_copy and prefetches";
   let description = [{
     Upstream's pass for the nvgpu dialect describes memory with indices of 64
     bits, kernels here have indices of 32. So this runs behind the conversion of
     the rest and takes pointers and indices from the casts that it left. Tokens
     of the copies must have no users: kernels count groups themselves
     (`nvvm.cp.async.commit.group`, `nvvm.cp.async.wait.group`).
+
+    `llvm.intr.prefetch` becomes an `nvvm.cp.async.bulk.prefetch` of 4 KiB to the
+    second-level cache.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
 }

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "qc/Target/GPU/Passes.h"
 #include "qc/Target/NVPTX/Passes.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -37,8 +38,11 @@ static bool isWritten(Value buffer) {
   });
 }
 
+// A kernel that begins before others have ended must not read what they write
+// early: noalias and readonly together would allow that (ld.global.nc).
 static void prepareParameters(mlir::gpu::GPUFuncOp kernel) {
   Builder b(kernel.getContext());
+  bool mayReorder = !kernel->hasAttr(mlir::qc::gpu::programmaticAttr);
   SmallVector<Type> types;
   for (BlockArgument argument : kernel.getArguments()) {
     if (auto type = dyn_cast<MemRefType>(argument.getType())) {
@@ -48,11 +52,17 @@ static void prepareParameters(mlir::gpu::GPUFuncOp kernel) {
       auto set = [&](StringRef name, Attribute value) {
         kernel.setArgAttr(i, name, value);
       };
-      set(LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr());
+      auto constant =
+          kernel.getArgAttrOfType<BoolAttr>(i, mlir::qc::gpu::constantAttr);
+      if (constant)
+        kernel.removeArgAttr(i, mlir::qc::gpu::constantAttr);
+      bool isConstant = mayReorder || (constant && constant.getValue());
+      if (isConstant)
+        set(LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr());
       // The bases of the spaces and all offsets are multiples of
       // QC_DEVICE_ALIGNMENT.
       set(LLVM::LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(16));
-      if (!isWritten(argument))
+      if (isConstant && !isWritten(argument))
         set(LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr());
     }
     types.push_back(argument.getType());

@@ -28,7 +28,8 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
     kernels.push_back({names.back().c_str(),
                        {static_cast<uint32_t>(integer(k, "threads")), 1, 1},
                        static_cast<uint32_t>(integer(k, "buffers")),
-                       0});
+                       0,
+                       k.contains("waits") ? uint32_t(QC_KERNEL_WAITS) : 0});
   }
   std::map<std::string, uint32_t> spaces = {
       {"weights", 0}, {"arena", 1},  {"kv", 2},  {"tables", 3},

@@ -92,6 +92,8 @@ static DeviceTarget makeTarget() {
     options.integerDot = "nvvm";
     options.maxThreads = 512;
     options.wideLoads = true;
+    options.fuseSteps = true;
+    options.programmaticLaunch = true;
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);

@@ -21,6 +21,14 @@ namespace mlir::qc::gpu {
 /// Rows of a row block of packed weights.
 inline constexpr int64_t packedRows = 32;
 
+/// Discardable attributes of kernels for the lowering to NVVM: that they
+/// wait by griddepcontrol for those before, and of a buffer whether it holds
+/// nothing but weights (BoolAttr).
+inline constexpr llvm::StringLiteral programmaticAttr = "qc.programmatic";
+inline constexpr llvm::StringLiteral constantAttr = "qc.constant";
+/// Bytes that a memref.prefetch of such a kernel brings to the cache.
+inline constexpr int64_t prefetchBytes = 4096;
+
 } // namespace mlir::qc::gpu
 
 #endif // QC_TARGET_GPU_PASSES_H

@@ -66,6 +66,7 @@ struct Function {
 };
 struct Module {
   std::unique_ptr<Emulator> emulator;
+  bool cubin = false; ///< the IR may be for another architecture
   std::map<std::string, Function> functions;
 };
 

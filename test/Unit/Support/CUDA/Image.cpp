@@ -93,6 +93,7 @@ CUresult qc::test::fakecuda::loadImage(const void *image,
   }
   std::string error;
   module = std::make_unique<Module>();
+  module->cubin = cubin;
   module->emulator = Emulator::create(ir, error);
   if (!module->emulator)
     return complain(CUDA_ERROR_INVALID_IMAGE, error);

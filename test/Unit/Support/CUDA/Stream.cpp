@@ -28,6 +28,7 @@ struct Node {
   bool empty;
   Launch launch;
   std::vector<size_t> dependencies; ///< indices of nodes
+  int programmatic = 0;             ///< edges to others
 };
 
 struct Graph {
@@ -255,6 +256,48 @@ CUresult cuGraphAddEmptyNode(CUgraphNode *out, CUgraph graph,
   Node node = {};
   node.empty = true;
   return addNode(out, graph, dependencies, count, std::move(node));
+}
+
+/// Programmatic ones only. The emulator starts a kernel when those before have
+/// ended; here it is checked that it would be right to start it earlier.
+CUresult cuGraphAddDependencies_v2(CUgraph handle, const CUgraphNode *from,
+                                   const CUgraphNode *to,
+                                   const CUgraphEdgeData *edges, size_t count) {
+  QC_USABLE("cuGraphAddDependencies")
+  QC_NEED(Graph, graph, handle, "cuGraphAddDependencies")
+  auto index = [&](CUgraphNode node) {
+    size_t i = 0;
+    while (i < graph->nodes.size() &&
+           graph->nodes[i].get() != reinterpret_cast<Node *>(node))
+      ++i;
+    return i;
+  };
+  for (size_t i = 0; i < count; ++i) {
+    size_t first = index(from[i]), last = index(to[i]);
+    if (first >= last || last >= graph->nodes.size())
+      return complain(CUDA_ERROR_INVALID_VALUE,
+                      "cuGraphAddDependencies: not nodes of the graph in the "
+                      "order in which they were added");
+    Node &node = *graph->nodes[last];
+    if (edges[i].type != CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC ||
+        edges[i].from_port != CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC ||
+        edges[i].to_port != 0 || node.empty || graph->nodes[first]->empty)
+      return complain(CUDA_ERROR_INVALID_VALUE,
+                      "cuGraphAddDependencies: expected programmatic edges "
+                      "between kernels");
+    // As a driver of CUDA 13 does.
+    if (graph->nodes[first]->programmatic++)
+      return complain(CUDA_ERROR_INVALID_VALUE,
+                      "cuGraphAddDependencies: a second kernel that starts "
+                      "early behind the same one");
+    const Function &function = *node.launch.function;
+    if (!function.kernel->waits && !function.module->cubin)
+      return complain(CUDA_ERROR_INVALID_VALUE,
+                      "kernel " + function.kernel->name +
+                          " may start early, but does not wait");
+    node.dependencies.push_back(first);
+  }
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph handle,

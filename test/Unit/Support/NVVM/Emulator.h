@@ -27,6 +27,7 @@ struct Kernel {
   std::vector<size_t> parameters; ///< bytes of each
   /// Threads of a block that the kernel was compiled for; 0: any.
   std::array<unsigned, 3> threads = {0, 0, 0};
+  bool waits = false; ///< it calls griddepcontrol.wait
 };
 
 struct LaunchSize {

@@ -67,6 +67,12 @@ void Rewriter::findKernels() {
     if (function->hasFnAttribute("nvvm.reqntid"))
       kernel.threads = threeNumbers(
           function->getFnAttribute("nvvm.reqntid").getValueAsString());
+    for (Instruction &instruction : instructions(*function))
+      if (auto *call = dyn_cast<CallInst>(&instruction);
+          call && call->getCalledFunction() &&
+          call->getCalledFunction()->getName() ==
+              "llvm.nvvm.griddepcontrol.wait")
+        kernel.waits = true;
     result.kernels.push_back(kernel);
     makeWrapper(*function);
   }
