@@ -183,8 +183,8 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
       input.region,
       plan.allocate(rowCount * layout.blocks * layout.paddedBlockK),
       plan.allocate(blockBytes), plan.allocate(blockBytes)};
-  launch(quantizeKernel(ctx, layout), layout.blocks, rows(input), regions,
-         /*written=*/3);
+  launch(quantizeKernel(ctx, layout), quantizeGroups(ctx, layout), rows(input),
+         regions, /*written=*/3);
   regions.erase(regions.begin());
   quantized.push_back({input.region.buffer, layout, regions});
   return quantized.back().regions;
