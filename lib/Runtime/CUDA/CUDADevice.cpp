@@ -209,9 +209,8 @@ bool CUDADevice::addKernel(CUgraph graph, std::span<const CUgraphNode> before,
   CUgraphEdgeData edge = {};
   edge.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
   edge.type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
-  return check(
-      api.GraphAddDependencies(graph, before.data(), &node, &edge, 1), what,
-      error);
+  return check(api.GraphAddDependencies(graph, before.data(), &node, &edge, 1),
+               what, error);
 }
 
 /// Kernels between two barriers do not depend on each other; each depends on

@@ -96,7 +96,7 @@ private:
   CUstream stream = nullptr;
   CUevent event = nullptr;
   CUmodule module = nullptr;
-  uint32_t codeArch = 0; ///< of the module
+  uint32_t codeArch = 0;             ///< of the module
   std::vector<CUfunction> functions; ///< of the kernels that steps use
   CUdeviceptr spaces[QC_NUM_SPACES] = {};
   uint64_t spaceBytes[QC_NUM_SPACES] = {};

@@ -66,8 +66,8 @@ std::string mlir::qc::gpu::attentionName(StringRef what,
 
 // Warps by shuffles, then a value a warp: two uses must have a scratch each, or
 // a barrier between them.
-Value AttentionEmitter::reduceWarps(
-    Value value, Value memory, function_ref<Value(Value, Value)> combine) {
+Value AttentionEmitter::reduceWarps(Value value, Value memory,
+                                    function_ref<Value(Value, Value)> combine) {
   constexpr int64_t warpThreads = 32;
   value = b.reduceLanes(value, warpThreads, combine);
   b.ifThen(b.less(b.rem(b.thread(), warpThreads), 1),
@@ -105,22 +105,20 @@ Value AttentionEmitter::score(Value position) {
       [&](Value first, ValueRange sum) -> SmallVector<Value> {
         SmallVector<Value> loaded;
         for (int64_t u = 0; u < unroll; ++u)
-          loaded.push_back(
-              b.load(in.memory, address.key(in.own, position, b.add(first, u))));
+          loaded.push_back(b.load(
+              in.memory, address.key(in.own, position, b.add(first, u))));
         Value total = sum[0];
         for (auto [u, word] : llvm::enumerate(loaded)) {
           Value w = b.add(first, static_cast<int64_t>(u));
           for (auto [j, k] : llvm::enumerate(unpack(b, ctx, cache, word))) {
-            Value d =
-                b.add(b.mul(w, cache.perWord()), static_cast<int64_t>(j));
+            Value d = b.add(b.mul(w, cache.perWord()), static_cast<int64_t>(j));
             total = b.fma(k, b.load(in.query, d), total);
           }
         }
         return {total};
       })[0];
-  score = b.reduceLanes(score, in.perPosition, [&](Value a, Value c) {
-    return b.fadd(a, c);
-  });
+  score = b.reduceLanes(score, in.perPosition,
+                        [&](Value a, Value c) { return b.fadd(a, c); });
   if (!cache.isInt8())
     return score;
   return b.fmul(score,
@@ -145,19 +143,19 @@ SmallVector<Value> AttentionEmitter::addValues(ValueRange sums, Value first,
                   });
   // Several positions in a loop body; those beyond the end count nothing.
   constexpr int64_t unroll = 8;
-  return b.loop(
-      from, count, stride * unroll, sums,
-      [&](Value i, ValueRange acc) -> SmallVector<Value> {
-        SmallVector<Value> next(acc);
-        for (int64_t u = 0; u < unroll; ++u) {
-          Value at = b.add(i, u * stride);
-          Value valid = u ? b.less(at, count) : Value();
-          Value read = u ? b.select(valid, at, i) : at;
-          Value p = b.load(probs, read);
-          next = one(read, u ? b.select(valid, p, b.f32(0.0)) : p, next);
-        }
-        return next;
-      });
+  return b.loop(from, count, stride * unroll, sums,
+                [&](Value i, ValueRange acc) -> SmallVector<Value> {
+                  SmallVector<Value> next(acc);
+                  for (int64_t u = 0; u < unroll; ++u) {
+                    Value at = b.add(i, u * stride);
+                    Value valid = u ? b.less(at, count) : Value();
+                    Value read = u ? b.select(valid, at, i) : at;
+                    Value p = b.load(probs, read);
+                    next =
+                        one(read, u ? b.select(valid, p, b.f32(0.0)) : p, next);
+                  }
+                  return next;
+                });
 }
 
 void AttentionEmitter::emit() {

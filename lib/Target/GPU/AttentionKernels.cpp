@@ -142,10 +142,13 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
         });
         b.barrier();
         Value own = b.div(head, heads / cache.type.getHeads());
-        AttentionInput in = {args[2], stateIndex(b, args[0], 2),
-                             query,   own,
+        AttentionInput in = {args[2],
+                             stateIndex(b, args[0], 2),
+                             query,
+                             own,
                              windowBegin(b, last, window),
-                             last,    args[3],
+                             last,
+                             args[3],
                              row};
         AttentionEmitter(b, ctx, cache, in).emit();
       });

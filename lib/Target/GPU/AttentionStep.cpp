@@ -73,8 +73,7 @@ static Value rotated(GPUBuilder &b, Value x, Value row, Value i, Value table,
   Value isLow = b.less(i, half), isRotated = b.less(i, columns);
   Value pair = b.select(isLow, i, b.sub(i, b.index(half)));
   pair = b.select(isRotated, pair, b.index(0));
-  Value partner =
-      b.select(isLow, b.add(at, half), b.sub(at, b.index(half)));
+  Value partner = b.select(isLow, b.add(at, half), b.sub(at, b.index(half)));
   Value entry = b.add(b.mul(position, columns), pair);
   Value c = b.load(table, entry);
   Value s = b.load(table, b.add(entry, half));
@@ -92,8 +91,8 @@ static void prefetchPart(GPUBuilder &b, const CacheLayout &cache,
   Value own = b.div(b.groupX(), perHead);
   Value words = b.mul(capacity, cache.words()); // of a head's keys or values
   // Of keys in tiles this is a part, too, but for what two parts share.
-  Value from = b.mul(b.div(b.mul(part.begin, cache.words()), pieceWords),
-                     pieceWords);
+  Value from =
+      b.mul(b.div(b.mul(part.begin, cache.words()), pieceWords), pieceWords);
   Value at = b.add(from, b.mul(b.thread(), pieceWords));
   Value wanted = b.land(
       b.less(at, b.mul(b.add(part.last, 1), cache.words())),
@@ -135,8 +134,7 @@ Kernel mlir::qc::gpu::attentionStepKernel(KernelContext &ctx,
       [&](GPUBuilder &b, ValueRange args) {
         Value q = args[1], k = args[2], v = args[3], memory = memoryOf(args);
         Value queryTable = step.queryTable ? Value(args[4]) : Value();
-        Value keyTable =
-            step.keyTable ? Value(args[args.size() - 3]) : Value();
+        Value keyTable = step.keyTable ? Value(args[args.size() - 3]) : Value();
         int64_t headDim = cache.type.getHeadDim(), perWord = cache.perWord();
         Value query = b.shared(headDim);
         Value thread = b.thread(), head = b.groupX();
@@ -166,13 +164,12 @@ Kernel mlir::qc::gpu::attentionStepKernel(KernelContext &ctx,
           });
         });
         b.barrier();
-        AttentionInput in = {memory,     capacity,  query,
-                             own,        part.begin, part.last,
-                             args.back(), row};
+        AttentionInput in = {memory,     capacity,  query,       own,
+                             part.begin, part.last, args.back(), row};
         in.isPart = parts > 1;
         if (in.isPart)
-          in.row = b.mul(b.add(b.mul(head, parts), b.groupY()),
-                         partWords(cache));
+          in.row =
+              b.mul(b.add(b.mul(head, parts), b.groupY()), partWords(cache));
         while (in.perPosition < 4 && cache.words() % (2 * in.perPosition) == 0)
           in.perPosition *= 2;
         AttentionEmitter(b, ctx, cache, in).emit();

@@ -70,8 +70,11 @@ public:
   SmallVector<Value> load(Value from, Value round) {
     Value own = block(round);
     SmallVector<Value> values;
-    for (int64_t i = 0; i < perLane; ++i)
-      values.append(b.loadFour(from, b.mul(word(own, i), 4)));
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value four = b.loadWide(from, b.mul(word(own, i), 4), 4);
+      for (int64_t j = 0; j < 4; ++j)
+        values.push_back(b.element(four, j));
+    }
     return values;
   }
   /// init + the squares of a round.
@@ -93,9 +96,8 @@ public:
 } // namespace
 
 Value Input::normFactor(Value squares, double eps) {
-  Value sum = b.reduceLanes(squares, warpThreads, [&](Value a, Value c) {
-    return b.fadd(a, c);
-  });
+  Value sum = b.reduceLanes(squares, warpThreads,
+                            [&](Value a, Value c) { return b.fadd(a, c); });
   int64_t warps = b.threads / warpThreads;
   Value ofWarps = b.shared(warps);
   b.ifThen(b.less(b.rem(b.thread(), warpThreads), 1),
@@ -113,8 +115,8 @@ void Input::quantize(Value round, ArrayRef<Value> values, ValueRange outputs) {
   Value top = b.f32(0.0);
   for (Value value : values)
     top = b.fmax(math::AbsFOp::create(b, value), top);
-  top = b.reduceLanes(top, lanes,
-                      [&](Value a, Value c) { return b.fmax(a, c); });
+  top =
+      b.reduceLanes(top, lanes, [&](Value a, Value c) { return b.fmax(a, c); });
   Int8Scale scale = emitInt8Scale(b, top);
   Value total = b.f32(0.0);
   SmallVector<Value> words;

@@ -62,18 +62,6 @@ Value mlir::qc::gpu::GPUBuilder::reduce(
   return result;
 }
 
-SmallVector<Value> mlir::qc::gpu::GPUBuilder::loadFour(Value memref,
-                                                       Value at) {
-  Type element = cast<MemRefType>(memref.getType()).getElementType();
-  Value all = vector::LoadOp::create(
-      *this, VectorType::get({4}, element), memref, ValueRange{at},
-      /*nontemporal=*/false, llvm::MaybeAlign(16));
-  SmallVector<Value> elements;
-  for (int64_t i = 0; i < 4; ++i)
-    elements.push_back(this->element(all, i));
-  return elements;
-}
-
 Value mlir::qc::gpu::GPUBuilder::reduceLanes(
     Value value, int64_t lanes, function_ref<Value(Value, Value)> combine) {
   for (int64_t half = lanes / 2; half > 0; half /= 2)

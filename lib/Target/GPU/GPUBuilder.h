@@ -121,8 +121,21 @@ public:
   void store(Value value, Value memref, Value at) {
     memref::StoreOp::create(*this, value, memref, at);
   }
-  /// Four elements of 32 bits at once; `at` is a multiple of four.
-  SmallVector<Value> loadFour(Value memref, Value at);
+  /// `count` elements as a vector, from a multiple of `count`.
+  Value loadWide(Value memref, Value at, int64_t count) {
+    Type element = cast<MemRefType>(memref.getType()).getElementType();
+    return vector::LoadOp::create(*this, VectorType::get({count}, element),
+                                  memref, ValueRange{at}, /*nontemporal=*/false,
+                                  llvm::MaybeAlign(4 * count));
+  }
+  void storeWide(ArrayRef<Value> values, Value memref, Value at) {
+    auto count = static_cast<int64_t>(values.size());
+    Value all = vector::FromElementsOp::create(
+        *this, VectorType::get({count}, values[0].getType()), values);
+    vector::StoreOp::create(*this, all, memref, ValueRange{at},
+                            /*nontemporal=*/false,
+                            llvm::MaybeAlign(4 * values.size()));
+  }
   /// Memory that the workgroup shares.
   Value shared(int64_t elements, Type type);
   Value shared(int64_t elements) { return shared(elements, getF32Type()); }

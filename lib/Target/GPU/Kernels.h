@@ -100,8 +100,11 @@ Kernel attentionCombineKernel(KernelContext &ctx, const CacheLayout &cache,
 /// How a matmul in int8 arithmetic reads its activations: codes in
 /// [-127, 127], four to a word, [tokens][blocks * paddedBlockK / 4]; a scale
 /// (f32) and the sum of the codes (i32) of each block, [tokens][blocks].
-/// x, codes i32, scales, sums i32; (blocks, tokens)
+/// x, codes i32, scales, sums i32; (quantizeGroups(), tokens)
 Kernel quantizeKernel(KernelContext &ctx, const ActivationBlocks &layout);
+/// A workgroup a block, or several where warps compute them.
+int64_t quantizeGroups(const KernelContext &ctx,
+                       const ActivationBlocks &layout);
 
 /// Of a block whose largest magnitude is `top`.
 struct Int8Scale {

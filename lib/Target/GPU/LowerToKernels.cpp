@@ -178,8 +178,8 @@ void StepLowering::launch(Kernel kernel, int64_t x, QCDeviceExtent y,
     // Of every launch, or the kernel may not rely on it.
     auto index = static_cast<unsigned>(i);
     auto before = kernel.getArgAttrOfType<BoolAttr>(index, constantAttr);
-    bool isConstant = region.space == QC_SPACE_WEIGHTS &&
-                      (!before || before.getValue());
+    bool isConstant =
+        region.space == QC_SPACE_WEIGHTS && (!before || before.getValue());
     kernel.setArgAttr(index, constantAttr,
                       BoolAttr::get(kernel.getContext(), isConstant));
   }
@@ -204,8 +204,8 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
       input.region,
       plan.allocate(rowCount * layout.blocks * layout.paddedBlockK),
       plan.allocate(blockBytes), plan.allocate(blockBytes)};
-  launch(quantizeKernel(ctx, layout), layout.blocks, rows(input), regions,
-         /*written=*/3);
+  launch(quantizeKernel(ctx, layout), quantizeGroups(ctx, layout), rows(input),
+         regions, /*written=*/3);
   regions.erase(regions.begin());
   quantized.push_back({input.region.buffer, layout, regions});
   return quantized.back().regions;
@@ -255,8 +255,7 @@ bool StepLowering::canFuseRotary(lm::RotaryOp rotary) const {
     return false;
   auto attention = dyn_cast<lm::AttentionOp>(*rotary->user_begin());
   return attention && attention.getValue() != rotary.getResult() &&
-         canFuseAttention(
-             ctx, CacheLayout{attention.getCache().getType()});
+         canFuseAttention(ctx, CacheLayout{attention.getCache().getType()});
 }
 
 bool StepLowering::lowerFused(MatmulOp op, Map &map) {

@@ -391,9 +391,8 @@ std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
   if (sig.quantizes)
     name += "_quantizing";
   if (sig.normEps)
-    name += llvm::formatv("_rms_{0:x-}",
-                          llvm::bit_cast<uint32_t>(
-                              static_cast<float>(*sig.normEps)));
+    name += llvm::formatv("_rms_{0:x-}", llvm::bit_cast<uint32_t>(
+                                             static_cast<float>(*sig.normEps)));
   if (sig.threads != workgroupThreads)
     name += llvm::formatv("_t{0}", sig.threads);
   return name + llvm::formatv("_m{0}", sig.tokens).str();
@@ -610,8 +609,7 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
                         activations, firstToken, sig.tokens);
     Value own = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
     for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
-      b.store(sum, scratch[i],
-              b.add(own, static_cast<int64_t>(m) * b.threads));
+      b.store(sum, scratch[i], b.add(own, static_cast<int64_t>(m) * b.threads));
   }
   b.barrier();
   // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...

@@ -4,24 +4,31 @@
 // THREADS: error: max-threads must be a power of two from 128 to 1024, found 96
 
 // Row blocks of 32: 5 of one weight, four to a workgroup, 64 tokens at a time.
-// A gate has the sums of two weights and takes 32. Activations have room for
-// whole tiles: 128 tokens of 512 bytes.
+// Activations have room for whole tiles: 128 tokens of 512 bytes.
 // CHECK-LABEL: module
 // CHECK-SAME:  decode = [
 // CHECK-SAME:  grid = array<i32: 5, 0, 1, 0, 1, 0>, kernel = "matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_t512_m1"}
 // CHECK-SAME:  score = [
 // CHECK-SAME:  ["arena", "write", array<i64: {{[0-9]+}}, 0, 65536, 0>]
-// CHECK-SAME:  grid = array<i32: 2, 0, 1, 32, 1, 0>, kernel = "matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_160x512_grouped_bits_4_group_64_scale_f16_silu_m32_mma"}
+// CHECK-SAME:  grid = array<i32: 2, 0, 1, 64, 1, 0>, kernel = "matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_160x512_grouped_bits_4_group_64_scale_f16_silu_m64_mma"}
 // CHECK-SAME:  grid = array<i32: 2, 0, 1, 64, 1, 0>, kernel = "matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_residual_m64_mma"}
 
+// The first product of a gate waits in the output for the second.
+// CHECK-LABEL: gpu.func @matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_160x512_grouped_bits_4_group_64_scale_f16_silu_m64_mma(
+// CHECK-COUNT-16:  nvvm.mma.sync
+// CHECK:           vector.store %{{.*}}, %arg6[
+// CHECK-COUNT-16:  nvvm.mma.sync
+// CHECK:           vector.load %arg6[
+// CHECK:           vector.store %{{.*}}, %arg6[
+
 // Eight threads of a warp have a word each of four rows; 16 products of 16 rows,
-// 8 tokens and 32 inputs in a step.
+// 8 tokens and 32 inputs for each of the blocks of 32.
 // CHECK-LABEL: gpu.func @matmul_160x512_grouped_bits_4_group_64_scale_f16_int8_residual_m64_mma(
-// CHECK:         scf.if
-// CHECK:           scf.for
-// CHECK-COUNT-16:    nvvm.mma.sync A[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] B[%{{.*}}, %{{.*}}] C[{{.*}}] {intOverflowBehavior = #nvvm.mma_int_overflow<wrapped>, layoutA = #nvvm.mma_layout<row>, layoutB = #nvvm.mma_layout<col>, multiplicandAPtxType = #nvvm.mma_type<u8>, multiplicandBPtxType = #nvvm.mma_type<s8>, shape = #nvvm.shape<m = 16, n = 8, k = 32>}
+// CHECK:         scf.for
+// CHECK-COUNT-16:  nvvm.mma.sync A[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] B[%{{.*}}, %{{.*}}] C[{{.*}}] {intOverflowBehavior = #nvvm.mma_int_overflow<wrapped>, layoutA = #nvvm.mma_layout<row>, layoutB = #nvvm.mma_layout<col>, multiplicandAPtxType = #nvvm.mma_type<u8>, multiplicandBPtxType = #nvvm.mma_type<s8>, shape = #nvvm.shape<m = 16, n = 8, k = 32>}
 // CHECK-NOT:       nvvm.mma.sync
-// CHECK:           arith.sitofp
+// CHECK:           vector.load %arg5[
+// CHECK:           vector.store
 
 // FEW-NOT: mma
 !e = !qc.weight<4x512, #qc.float<f32>, packed<32>>

@@ -1,6 +1,21 @@
 // RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 integer-dot=nvvm max-threads=512 wide-loads=true" | FileCheck %s
 // RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 integer-dot=nvvm max-threads=512 wide-loads=true reproducible=true" | FileCheck %s --check-prefix=SAME
 
+// Eight lanes of a warp have a block of 32 activations, a workgroup all 16.
+// CHECK-LABEL: module
+// CHECK-SAME:  grid = array<i32: 1, 0, 1, 0, 1, 0>, kernel = "quantize_512_32_32_16"}
+// CHECK-LABEL: gpu.func @quantize_512_32_32_16(
+// CHECK:         vector.load %{{.*}} {alignment = 16 : i64} : memref<?xf32>, vector<4xf32>
+// CHECK-COUNT-3: gpu.shuffle xor
+// CHECK-NOT:     gpu.shuffle
+// CHECK:         arith.divf
+// CHECK-COUNT-3: gpu.shuffle xor
+// CHECK-NOT:     gpu.shuffle
+// CHECK:         memref.store %{{.*}} : memref<?xi32>
+// CHECK:         scf.if
+// CHECK-NOT:     gpu.barrier
+// CHECK:         gpu.return
+
 // A thread has four rows: their scales are two words, their codes four. The parts
 // of a warp exchange sums: two shuffles carry the rows that 16 lanes away are
 // kept, one that of 8 away.
@@ -18,6 +33,7 @@
 // CHECK-NOT:     gpu.shuffle
 // CHECK:         gpu.barrier
 
+// SAME:     grid = array<i32: 16, 0, 1, 0, 1, 0>, kernel = "quantize_512_32_32_16"}
 // SAME-NOT: vector<4xi32>
 // SAME-NOT: gpu.shuffle
 !e = !qc.weight<4x512, #qc.float<f32>, packed<32>>
