@@ -175,6 +175,8 @@ void StepLowering::launch(Kernel kernel, int64_t x, QCDeviceExtent y,
   dispatch.grid[1] = y;
   for (auto [i, region] : llvm::enumerate(regions)) {
     dispatch.bindings.push_back({region, i + written >= regions.size()});
+    if (!kernel->hasAttr(programmaticAttr))
+      continue;
     // Of every launch, or the kernel may not rely on it.
     auto index = static_cast<unsigned>(i);
     auto before = kernel.getArgAttrOfType<BoolAttr>(index, constantAttr);
