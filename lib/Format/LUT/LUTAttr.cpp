@@ -92,9 +92,15 @@ static std::shared_ptr<const ::qc::LUTFormat> layoutOf(LUTFormatAttr format) {
       format.getHostFormat());
 }
 
+// Header, step, the byte table where lookups have it in registers.
 SmallVector<Value> LUTFormatAttr::emitRowParams(DecodeEmitter &e, Value header,
                                                 Value) const {
-  return {header, e.broadcastF32(e.add(header, layoutOf(*this)->stepOffset()))};
+  SmallVector<Value> params = {
+      header, e.broadcastF32(e.add(header, layoutOf(*this)->stepOffset()))};
+  Value table = e.add(header, layoutOf(*this)->byteTableOffset());
+  llvm::append_range(params,
+                     e.loadByteTable(table, static_cast<int>(getBits())));
+  return params;
 }
 
 SmallVector<Value> LUTFormatAttr::emitBlockParams(DecodeEmitter &e,
@@ -121,10 +127,9 @@ int LUTFormatAttr::getIntegerBits() const { return 8; }
 SmallVector<Value> LUTFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
                                             ValueRange rowParams) const {
   Value table = e.add(rowParams[0], layoutOf(*this)->byteTableOffset());
-  SmallVector<Value> codes = e.unpackCodes(chunk, static_cast<int>(getBits()));
-  for (Value &code : codes)
-    code = e.lookupBytes(table, static_cast<int>(getBits()), code);
-  return codes;
+  auto bits = static_cast<int>(getBits());
+  return e.lookupBytes(table, rowParams.drop_front(2), bits,
+                       e.unpackCodes(chunk, bits));
 }
 
 Value LUTFormatAttr::emitZero(DecodeEmitter &e, ValueRange) const {

@@ -726,7 +726,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   target.lanes = 1;
   target.fma = true;
   target.words = true;
-  target.f16 = *dot == IntegerDot::NVVM;
+  target.f16 = target.permute = *dot == IntegerDot::NVVM;
   target.reproducible = reproducible;
   KernelContext ctx{module, kernels, target, maxTokens, *dot};
   // Both add up the parts of K in another order.

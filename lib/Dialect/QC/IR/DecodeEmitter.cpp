@@ -210,6 +210,20 @@ Value DecodeEmitter::lookup(Value table, int64_t entries, Value index) {
                                   splat(f32Vector(), 0.0));
 }
 
+SmallVector<Value> DecodeEmitter::lookupBytes(Value table, ValueRange registers,
+                                              int bits, ValueRange codes) {
+  SmallVector<Value> entries;
+  if (registers.empty()) {
+    for (Value code : codes)
+      entries.push_back(lookupBytes(table, bits, code));
+    return entries;
+  }
+  for (size_t i = 0; i < codes.size(); i += 2)
+    llvm::append_range(entries,
+                       permuteBytes(registers, bits, codes[i], codes[i + 1]));
+  return entries;
+}
+
 Value DecodeEmitter::lookupBytes(Value table, int bits, Value codes) {
   if (target.words) {
     Value result;

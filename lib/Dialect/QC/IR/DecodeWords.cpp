@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "qc/Dialect/QC/IR/DecodeEmitter.h"
@@ -212,6 +213,61 @@ SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
   for (ArrayRef<Value> values : lanes)
     result.push_back(
         vector::FromElementsOp::create(b, loc, i32Vector(), values));
+  return result;
+}
+
+SmallVector<Value> DecodeEmitter::loadByteTable(Value table, int bits) {
+  SmallVector<Value> registers;
+  if (!target.permute || bits > 4)
+    return registers;
+  for (int64_t byte = 0; byte < std::max(8, 1 << bits); byte += 4)
+    registers.push_back(loadWord(add(table, byte)));
+  return registers;
+}
+
+// An instruction permutes by the four low nibbles of its selector, so the codes
+// of two words are looked up as nibbles of one: bytes 0 and 1 of both, then
+// bytes 2 and 3. (Two words of 4-bit codes are the nibbles of one packed word,
+// and LLVM finds it.) Of 16 entries each half is looked up, bit 3 chooses.
+std::array<Value, 2> DecodeEmitter::permuteBytes(ValueRange registers, int bits,
+                                                 Value first, Value second) {
+  Bits m{b, loc, first};
+  Value selectors = m.lor(first, m.shl(second, 4)), halves;
+  if (bits == 4) {
+    halves = m.lor(m.land(m.shr(selectors, 1), 0x44444444), m.i(0x32103210));
+    selectors = m.land(selectors, 0x77777777);
+  }
+  auto permute = [&](Value low, Value high, Value selector) -> Value {
+    return LLVM::CallIntrinsicOp::create(b, loc, b.getI32Type(),
+                                         b.getStringAttr("llvm.nvvm.prmt"),
+                                         ValueRange{low, high, selector})
+        .getResult(0);
+  };
+  auto constant = [&](int32_t value) -> Value {
+    return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(value));
+  };
+  std::array<SmallVector<Value>, 2> lanes;
+  for (int64_t row = 0; row < rows; ++row) {
+    std::array<Value, 2> mixed; // first, second, first, second
+    for (uint32_t shift : {0, 16}) {
+      auto select = [&](Value nibbles) -> Value {
+        return vector::ExtractOp::create(
+            b, loc, shift ? m.shr(nibbles, shift) : nibbles, row);
+      };
+      Value selector = select(selectors);
+      Value entries = permute(registers[0], registers[1], selector);
+      if (halves)
+        entries =
+            permute(entries, permute(registers[2], registers[3], selector),
+                    select(halves));
+      mixed[shift / 16] = entries;
+    }
+    lanes[0].push_back(permute(mixed[0], mixed[1], constant(0x6420)));
+    lanes[1].push_back(permute(mixed[0], mixed[1], constant(0x7531)));
+  }
+  std::array<Value, 2> result;
+  for (auto [word, values] : llvm::zip_equal(result, lanes))
+    word = vector::FromElementsOp::create(b, loc, i32Vector(), values);
   return result;
 }
 

@@ -329,6 +329,49 @@ define ptx_kernel void @k(ptr addrspace(1) %io) {
   EXPECT_EQ(io.root, 0.25f);
 }
 
+TEST_F(EmulatorTest, PermutesBytes) {
+  // Thread t: selectors t, t + 3, t + 6, t + 9 modulo 16 from the lowest; the
+  // upper half of c is ignored.
+  uint32_t out[16];
+  ASSERT_EQ(run(R"(
+define ptx_kernel void @k(ptr addrspace(1) %out) {
+  %t = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
+  %t1 = add i32 %t, 3
+  %t2 = add i32 %t, 6
+  %t3 = add i32 %t, 9
+  %m1 = and i32 %t1, 15
+  %m2 = and i32 %t2, 15
+  %m3 = and i32 %t3, 15
+  %s1 = shl i32 %m1, 4
+  %s2 = shl i32 %m2, 8
+  %s3 = shl i32 %m3, 12
+  %c1 = or i32 %t, %s1
+  %c2 = or i32 %c1, %s2
+  %c3 = or i32 %c2, %s3
+  %c = or i32 %c3, 1985216512
+  %a = add i32 %t, 2162171905
+  %b = add i32 %t, 2273572480
+  %x = call i32 @llvm.nvvm.prmt(i32 %a, i32 %b, i32 %c)
+  %p = getelementptr i32, ptr addrspace(1) %out, i32 %t
+  store i32 %x, ptr addrspace(1) %p
+  ret void
+})",
+                {{1, 1, 1}, {16, 1, 1}}, {out}),
+            "");
+  for (uint32_t t = 0; t < 16; ++t) {
+    // "{b, a} = {{b7, b6, b5, b4}, {b3, b2, b1, b0}}"; "msb=1 means replicate
+    // the sign".
+    uint32_t a = 0x80e02001u + t, b = 0x8783f680u + t;
+    for (uint32_t i = 0; i < 4; ++i) {
+      uint32_t selector = (t + 3 * i) % 16, index = selector % 8;
+      uint32_t byte = (index < 4 ? a : b) >> (8 * (index % 4)) & 0xff;
+      if (selector >= 8)
+        byte = byte >= 0x80 ? 0xff : 0;
+      EXPECT_EQ(out[t] >> (8 * i) & 0xff, byte) << t << " " << i;
+    }
+  }
+}
+
 TEST_F(EmulatorTest, Conversions) {
   float in[] = {2.5f, 3.5f, -1.75f, 3e9f, NAN, -7.0f};
   int32_t out[18];

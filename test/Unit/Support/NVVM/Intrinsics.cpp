@@ -385,31 +385,12 @@ static bool findAsyncCopy(std::string_view name, Definition &intrinsic) {
   return true;
 }
 
-/// prmt.b32 without mode: bytes of b:a by the selectors in c; bit 3 of one
-/// repeats the byte's sign.
-static void permute(Slots slots) {
-  uint64_t bytes = uint64_t(word(slots, 1)) << 32 | word(slots, 0);
-  uint32_t result = 0;
-  for (int i = 0; i < 4; ++i) {
-    uint32_t selector = word(slots, 2) >> (4 * i) & 15;
-    auto byte = static_cast<uint8_t>(bytes >> (8 * (selector & 7)));
-    if (selector & 8)
-      byte = byte & 0x80 ? 0xff : 0;
-    result |= static_cast<uint32_t>(byte) << (8 * i);
-  }
-  slots[3] = result;
-}
-
 static bool findLocal(std::string_view name, Definition &intrinsic) {
   // Blocks run one after the other, and there is no cache.
   if (name == "griddepcontrol.wait" ||
       name == "griddepcontrol.launch.dependents" ||
       name == "cp.async.bulk.prefetch.L2") {
     intrinsic.local = [](Slots) {};
-    return true;
-  }
-  if (name == "prmt") {
-    intrinsic.local = permute;
     return true;
   }
   if (name == "ff2f16x2.rn") { // the first operand is the upper half

@@ -29,6 +29,7 @@ private:
   /// The value of a simple intrinsic as plain IR; null: it is not one.
   Value *expand(IRBuilder<> &builder, CallInst &call, StringRef name);
   Value *dot4(IRBuilder<> &builder, CallInst &call, StringRef signs);
+  Value *permute(IRBuilder<> &builder, CallInst &call);
   /// A call of callIntrinsic.
   bool callDefinition(CallInst &call, StringRef name);
   void makeWrapper(Function &kernel);
@@ -147,6 +148,29 @@ Value *Rewriter::dot4(IRBuilder<> &builder, CallInst &call, StringRef signs) {
   return sum;
 }
 
+/// prmt.b32 without mode: bytes of b:a by the selectors in c; bit 3 of one
+/// repeats the byte's sign.
+Value *Rewriter::permute(IRBuilder<> &builder, CallInst &call) {
+  Type *word = builder.getInt32Ty(), *both = builder.getInt64Ty();
+  Value *bytes = builder.CreateOr(
+      builder.CreateShl(builder.CreateZExt(call.getArgOperand(1), both), 32),
+      builder.CreateZExt(call.getArgOperand(0), both));
+  Value *result = builder.getInt32(0);
+  for (unsigned i = 0; i < 4; ++i) {
+    Value *selector = builder.CreateLShr(call.getArgOperand(2), 4 * i);
+    Value *at = builder.CreateShl(builder.CreateAnd(selector, 7), 3);
+    Value *byte = builder.CreateTrunc(
+        builder.CreateLShr(bytes, builder.CreateZExt(at, both)),
+        builder.getInt8Ty());
+    Value *repeats = builder.CreateTrunc(builder.CreateLShr(selector, 3),
+                                         builder.getInt1Ty());
+    byte = builder.CreateSelect(repeats, builder.CreateAShr(byte, 7), byte);
+    result = builder.CreateOr(
+        result, builder.CreateShl(builder.CreateZExt(byte, word), 8 * i));
+  }
+  return result;
+}
+
 Value *Rewriter::expand(IRBuilder<> &builder, CallInst &call, StringRef name) {
   auto argument = [&](unsigned i) { return call.getArgOperand(i); };
   auto unary = [&](llvm::Intrinsic::ID id) {
@@ -183,6 +207,8 @@ Value *Rewriter::expand(IRBuilder<> &builder, CallInst &call, StringRef name) {
   }
   if (name.consume_front("idp4a."))
     return dot4(builder, call, name);
+  if (name == "prmt")
+    return permute(builder, call);
   if (name == "fma.rn.f" || name == "fma.rn.ftz.f" || name == "fma.rn.d" ||
       name == "fma.rn.f16" || name == "fma.rn.f16x2")
     return builder.CreateIntrinsic(llvm::Intrinsic::fma, {call.getType()},

@@ -16,6 +16,8 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinTypes.h"
 
+#include <array>
+
 namespace mlir::qc {
 
 /// Instructions that change what generators emit; absent ones are emulated.
@@ -31,6 +33,8 @@ struct TargetFeatures {
   bool f16 = false;
   /// With `words`: 2 or 4 aligned words load at once.
   bool wideLoads = false;
+  /// With `words`: llvm.nvvm.prmt picks bytes of two words.
+  bool permute = false;
   /// Kernels compute the same bits on every device (docs/Reproducible.md).
   bool reproducible = false;
 };
@@ -91,9 +95,14 @@ struct DecodeEmitter {
   /// table[index] for an f32 table at byte offset `table`; index vector<rows x
   /// i32>.
   Value lookup(Value table, int64_t entries, Value index);
-  /// table[code] for byte codes below 2^bits and a byte table at byte offset
-  /// `table`; a table of fewer than 64 entries is repeated to fill 64 bytes.
-  Value lookupBytes(Value table, int bits, Value codes);
+  /// The byte table of 2^bits entries at byte offset `table` in i32 registers,
+  /// if lookupBytes() permutes them; else nothing.
+  SmallVector<Value> loadByteTable(Value table, int bits);
+  /// table[code] for the codes that unpackCodes() returns and a byte table at
+  /// byte offset `table`; a table of fewer than 64 entries is repeated to fill
+  /// 64 bytes. `registers`: what loadByteTable() returned.
+  SmallVector<Value> lookupBytes(Value table, ValueRange registers, int bits,
+                                 ValueRange codes);
   /// Words `first`, `first` + 1, ... of entry `index` (vector<rows x i32>) of a
   /// table of entries of `entryWords` words at byte offset `table`: `count`
   /// values of vector<rows x i32>. Targets with `words` only.
@@ -101,6 +110,11 @@ struct DecodeEmitter {
                                  int64_t count);
 
 private:
+  /// table[code] for byte codes below 2^bits.
+  Value lookupBytes(Value table, int bits, Value codes);
+  /// The same of two of them, in registers.
+  std::array<Value, 2> permuteBytes(ValueRange registers, int bits, Value first,
+                                    Value second);
   /// `words` only: the word that holds byte `offset`, or the element of `bits`
   /// bits there, zero extended to i32.
   Value loadWord(Value offset);
