@@ -32,6 +32,7 @@ class Graph:
 
     def __init__(self, torch, call, copies):
         self.torch = torch
+        self.call = call  # what the graph reads must live as long as it does
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

@@ -130,6 +130,12 @@ static void inspect(const Api &api, const QCDeviceModel &model,
     maintenance.pNext = &host;
   api.GetPhysicalDeviceProperties2(device.handle, &properties);
   device.properties = properties.properties;
+  // Others would read weights over the bus. And where NVIDIA's driver (580)
+  // does not take a mapped file, later allocations of host memory fail, too.
+  VkPhysicalDeviceType type = device.properties.deviceType;
+  if (type != VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU &&
+      type != VK_PHYSICAL_DEVICE_TYPE_CPU)
+    device.importsHostMemory = false;
   device.maxAllocation = maintenance.maxMemoryAllocationSize;
   if (device.importsHostMemory)
     device.hostPointerAlignment = host.minImportedHostPointerAlignment;

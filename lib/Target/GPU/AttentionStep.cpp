@@ -102,9 +102,7 @@ static void prefetchPart(GPUBuilder &b, const CacheLayout &cache,
   b.ifThen(wanted, [&] {
     for (int64_t values = 0; values < 2; ++values) {
       Value row = b.add(own, values * cache.type.getHeads());
-      memref::PrefetchOp::create(
-          b, memory, ValueRange{b.add(b.mul(row, words), at)},
-          /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+      emitPrefetch(b, memory, b.add(b.mul(row, words), at));
     }
   });
 }
@@ -134,7 +132,8 @@ Kernel mlir::qc::gpu::attentionStepKernel(KernelContext &ctx,
       [&](GPUBuilder &b, ValueRange args) {
         Value q = args[1], k = args[2], v = args[3], memory = memoryOf(args);
         Value queryTable = step.queryTable ? Value(args[4]) : Value();
-        Value keyTable = step.keyTable ? Value(args[args.size() - 3]) : Value();
+        Value keyTable =
+            step.keyTable ? Value(args[4 + (step.queryTable > 0)]) : Value();
         int64_t headDim = cache.type.getHeadDim(), perWord = cache.perWord();
         Value query = b.shared(headDim);
         Value thread = b.thread(), head = b.groupX();

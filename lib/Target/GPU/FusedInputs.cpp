@@ -16,24 +16,29 @@ using namespace mlir::qc;
 using mlir::qc::gpu::emitInt8Scale;
 using mlir::qc::gpu::GPUBuilder;
 using mlir::qc::gpu::Int8Scale;
+using mlir::qc::gpu::Kernel;
+using mlir::qc::gpu::KernelContext;
 
 static constexpr int64_t warpThreads = 32;
 /// Vectors that a thread keeps in registers.
 static constexpr int64_t mostVectors = 8;
 
-/// Threads that share a block. Few: each exchange costs as much as an
-/// instruction for 32 lanes, and sums within a thread are free.
-static int64_t lanesOf(const ActivationBlocks &layout) {
-  return std::min<int64_t>(8, layout.blockK / 4);
+/// Threads that share a block: as many as leave none idle, but not less than
+/// eight. Sums within a thread are free, exchanges are not.
+static int64_t lanesOf(const ActivationBlocks &layout, int64_t threads) {
+  int64_t lanes = 8;
+  while (2 * lanes <= warpThreads && 2 * lanes * layout.blocks <= threads)
+    lanes *= 2;
+  return std::min(lanes, layout.blockK / 4);
 }
 
 bool mlir::qc::gpu::canQuantizeInProduct(const ActivationBlocks &layout) {
   // Four inputs a lane, a block in whole groups of lanes.
   return layout.paddedBlockK == layout.blockK &&
          layout.blocks * layout.blockK == layout.k && layout.blockK >= 16 &&
-         llvm::isPowerOf2_64(lanesOf(layout)) &&
-         layout.blockK % (4 * lanesOf(layout)) == 0 &&
-         layout.blockK / (4 * lanesOf(layout)) <= mostVectors &&
+         (layout.blockK % (4 * warpThreads) == 0 ||
+          (llvm::isPowerOf2_64(layout.blockK))) &&
+         layout.blockK <= 4 * 8 * mostVectors &&
          // Codes, scales and sums in shared memory, with room for partial sums.
          layout.k + 8 * layout.blocks <= 32 << 10;
 }
@@ -43,7 +48,7 @@ namespace {
 class Input {
 public:
   Input(GPUBuilder &b, const ActivationBlocks &layout)
-      : b(b), layout(layout), lanes(lanesOf(layout)),
+      : b(b), layout(layout), lanes(lanesOf(layout, b.threads)),
         perLane(layout.blockK / (4 * lanes)), perRound(b.threads / lanes),
         lane(b.rem(b.thread(), lanes)) {}
 
@@ -140,14 +145,11 @@ void Input::quantize(Value round, ArrayRef<Value> values, ValueRange outputs) {
     b.ifThen(isValid(round), store);
 }
 
-SmallVector<Value>
-mlir::qc::gpu::emitQuantizedInput(GPUBuilder &b, const ActivationBlocks &layout,
-                                  Value x, Value gamma, double eps) {
+/// Of x, or of its norm, to codes, scales and sums.
+static void quantize(GPUBuilder &b, const ActivationBlocks &layout, Value x,
+                     Value gamma, double eps, ValueRange outputs) {
   Input input(b, layout);
   int64_t rounds = input.numRounds();
-  SmallVector<Value> outputs = {b.shared(layout.k / 4, b.getI32Type()),
-                                b.shared(layout.blocks),
-                                b.shared(layout.blocks, b.getI32Type())};
   Value factor;
   auto normalize = [&](SmallVector<Value> &values, ArrayRef<Value> gammas) {
     for (auto [value, g] : llvm::zip_equal(values, gammas))
@@ -189,6 +191,41 @@ mlir::qc::gpu::emitQuantizedInput(GPUBuilder &b, const ActivationBlocks &layout,
       input.quantize(round, values, outputs);
     });
   }
+}
+
+SmallVector<Value>
+mlir::qc::gpu::emitQuantizedInput(GPUBuilder &b, const ActivationBlocks &layout,
+                                  Value x, Value gamma, double eps) {
+  SmallVector<Value> outputs = {b.shared(layout.k / 4, b.getI32Type()),
+                                b.shared(layout.blocks),
+                                b.shared(layout.blocks, b.getI32Type())};
+  quantize(b, layout, x, gamma, eps, outputs);
   b.barrier();
   return outputs;
+}
+
+Kernel mlir::qc::gpu::normQuantizeKernel(KernelContext &ctx,
+                                         const ActivationBlocks &layout,
+                                         double eps) {
+  MLIRContext *context = ctx.module.getContext();
+  Type words =
+      MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
+  Type floats =
+      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
+  std::string name =
+      llvm::formatv("norm_quantize_{0}_{1}_{2:x-}", layout.k, layout.blockK,
+                    llvm::bit_cast<uint32_t>(static_cast<float>(eps)));
+  return getOrCreateKernel(
+      ctx, name, {floats, floats, words, floats, words},
+      [&](GPUBuilder &b, ValueRange args) {
+        quantize(b, layout, args[0], args[1], eps, args.drop_front(2));
+      },
+      ctx.maxThreads,
+      [&](GPUBuilder &b, ValueRange args) {
+        int64_t pieces = layout.k * 4 / prefetchBytes;
+        if (pieces > 0)
+          b.ifThen(b.less(b.thread(), pieces), [&] {
+            emitPrefetch(b, args[1], b.mul(b.thread(), prefetchBytes / 4));
+          });
+      });
 }

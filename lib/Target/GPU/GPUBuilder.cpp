@@ -69,10 +69,21 @@ Value mlir::qc::gpu::GPUBuilder::reduceLanes(
   return value;
 }
 
+void mlir::qc::gpu::emitLetNextStart(GPUBuilder &b, const KernelContext &ctx) {
+  if (ctx.programmatic)
+    NVVM::GriddepcontrolOp::create(b,
+                                   NVVM::GridDepActionKind::launch_dependents);
+}
+
+void mlir::qc::gpu::emitPrefetch(GPUBuilder &b, Value buffer, Value at) {
+  memref::PrefetchOp::create(b, buffer, ValueRange{at}, /*isWrite=*/false,
+                             /*localityHint=*/3, /*isDataCache=*/true);
+}
+
 mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(
     KernelContext &ctx, StringRef name, TypeRange buffers,
     function_ref<void(GPUBuilder &, ValueRange)> body, int64_t threads,
-    function_ref<void(GPUBuilder &, ValueRange)> early) {
+    function_ref<void(GPUBuilder &, ValueRange)> early, bool letsNextStart) {
   if (auto known = ctx.kernels.lookupSymbol<mlir::gpu::GPUFuncOp>(name))
     return known;
   MLIRContext *context = ctx.module.getContext();
@@ -91,9 +102,8 @@ mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(
     if (early)
       early(b, kernel.getArguments());
     NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
-    // Not before: one kernel ahead is enough, and its weights fit the cache.
-    NVVM::GriddepcontrolOp::create(b,
-                                   NVVM::GridDepActionKind::launch_dependents);
+    if (letsNextStart)
+      emitLetNextStart(b, ctx);
   }
   body(b, kernel.getArguments());
   mlir::gpu::ReturnOp::create(b);

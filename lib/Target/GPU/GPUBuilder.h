@@ -216,17 +216,25 @@ struct KernelContext {
   bool programmatic = false;
 };
 
+/// The next kernel may start.
+void emitLetNextStart(GPUBuilder &b, const KernelContext &ctx);
+/// Begins to fetch prefetchBytes from word `at` of a buffer.
+void emitPrefetch(GPUBuilder &b, Value buffer, Value at);
+
 /// Threads of a workgroup, unless a kernel says otherwise.
 inline constexpr int64_t workgroupThreads = 128;
 
 /// The kernel `name`; `body` fills it with its buffers when it is new. What
 /// `early` does happens before kernels that it depends on have ended: it may
-/// fetch weights.
+/// fetch weights. The next kernel may start, and fetch its weights, as soon as
+/// this one has begun if `letsNextStart`, else where the body says so
+/// (emitLetNextStart()) or at its end.
 mlir::gpu::GPUFuncOp
 getOrCreateKernel(KernelContext &ctx, StringRef name, TypeRange buffers,
                   function_ref<void(GPUBuilder &, ValueRange)> body,
                   int64_t threads = workgroupThreads,
-                  function_ref<void(GPUBuilder &, ValueRange)> early = nullptr);
+                  function_ref<void(GPUBuilder &, ValueRange)> early = nullptr,
+                  bool letsNextStart = true);
 
 } // namespace mlir::qc::gpu
 

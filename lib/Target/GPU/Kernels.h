@@ -122,6 +122,10 @@ bool canQuantizeInProduct(const ActivationBlocks &layout);
 SmallVector<Value> emitQuantizedInput(GPUBuilder &b,
                                       const ActivationBlocks &layout, Value x,
                                       Value gamma, double eps);
+/// The same for products with more workgroups than should do it each. x, gamma,
+/// codes i32, scales, sums i32; (1, 1)
+Kernel normQuantizeKernel(KernelContext &ctx, const ActivationBlocks &layout,
+                          double eps);
 
 /// One weight, or two with a gate; tokens in tiles of `tokens`.
 struct MatmulSignature {

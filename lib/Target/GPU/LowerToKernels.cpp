@@ -96,6 +96,9 @@ private:
   /// The activations as a matmul in int8 arithmetic reads them.
   ArrayRef<MemoryRegion> quantize(const Place &input,
                                   const ActivationBlocks &layout);
+  static std::optional<int64_t> gammaOf(const Place &place) {
+    return place.gamma ? std::optional(place.gamma->offset) : std::nullopt;
+  }
   static QCDeviceExtent rows(const Place &place) {
     return place.perToken ? QCDeviceExtent{1, 1} : QCDeviceExtent{1, 0};
   }
@@ -107,6 +110,7 @@ private:
   bool oneToken;
   struct Quantized {
     std::optional<unsigned> buffer; ///< none: the input of the step
+    std::optional<int64_t> gamma;   ///< where its factors lie, of a norm
     ActivationBlocks layout;
     SmallVector<MemoryRegion> regions;
   };
@@ -198,7 +202,8 @@ LogicalResult StepLowering::checkRows(Operation *op, WeightType type) {
 ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
                                               const ActivationBlocks &layout) {
   for (const Quantized &known : quantized)
-    if (known.buffer == input.region.buffer && known.layout == layout)
+    if (known.buffer == input.region.buffer && known.layout == layout &&
+        known.gamma == gammaOf(input))
       return known.regions;
   int64_t rowCount = input.perToken ? tokenRows(ctx) : 1;
   int64_t blockBytes = rowCount * layout.blocks * 4;
@@ -206,10 +211,18 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
       input.region,
       plan.allocate(rowCount * layout.blocks * layout.paddedBlockK),
       plan.allocate(blockBytes), plan.allocate(blockBytes)};
+  if (input.gamma) {
+    regions.insert(regions.begin() + 1, *input.gamma);
+    launch(normQuantizeKernel(ctx, layout, input.eps), 1, {1, 0}, regions,
+           /*written=*/3);
+    regions.erase(regions.begin(), regions.begin() + 2);
+    quantized.push_back({input.region.buffer, gammaOf(input), layout, regions});
+    return quantized.back().regions;
+  }
   launch(quantizeKernel(ctx, layout), quantizeGroups(ctx, layout), rows(input),
          regions, /*written=*/3);
   regions.erase(regions.begin());
-  quantized.push_back({input.region.buffer, layout, regions});
+  quantized.push_back({input.region.buffer, gammaOf(input), layout, regions});
   return quantized.back().regions;
 }
 
@@ -220,13 +233,6 @@ bool StepLowering::canFuse(MatmulOp op) const {
   // A second product of a gate, or others with outputs of their own.
   if (op.getGate() ? op.getWeights().size() != 2
                    : op.getResidual() && op.getWeights().size() > 1)
-    return false;
-  // Every workgroup prepares the input: not for more than run at once.
-  constexpr int64_t mostGroups = 1024;
-  int64_t groups = 0;
-  for (Type type : op.getWeights().getTypes())
-    groups += cast<WeightType>(type).getLayout().numRowBlocks();
-  if (groups > mostGroups)
     return false;
   auto layout = ActivationBlocks::get(
       cast<WeightType>(op.getWeights().front().getType()));
@@ -266,9 +272,6 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
   Place input = map[op.getInput()];
   MatmulSignature sig;
   sig.arithmetic = Arithmetic::Int8;
-  sig.quantizes = true;
-  if (input.gamma)
-    sig.normEps = input.eps;
   sig.bias = !op.getBiases().empty();
   sig.residual = static_cast<bool>(op.getResidual());
   sig.gate = op.getGate();
@@ -284,9 +287,22 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
   else
     sig.others.assign(types.begin() + 1, types.end());
   sig.chooseThreads(ctx.maxThreads);
-  regions.push_back(input.region);
-  if (input.gamma)
-    regions.push_back(*input.gamma);
+  auto layout = ActivationBlocks::get(sig.weight);
+  // Every workgroup prepares the input, unless there are so many that reading
+  // it would take longer than starting a kernel.
+  constexpr int64_t mostInputBytes = 4 << 20;
+  sig.quantizes =
+      sig.groups() * layout.k * (input.gamma ? 8 : 4) <= mostInputBytes;
+  if (sig.quantizes) {
+    regions.push_back(input.region);
+    if (input.gamma) {
+      sig.normEps = input.eps;
+      regions.push_back(*input.gamma);
+    }
+  } else {
+    ArrayRef<MemoryRegion> codes = quantize(input, layout);
+    regions.append(codes.begin(), codes.end());
+  }
   for (Value bias : op.getBiases())
     regions.push_back(map[bias].region);
   if (sig.residual)

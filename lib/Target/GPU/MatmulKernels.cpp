@@ -480,11 +480,8 @@ public:
   }
 
   void emit();
-  /// Begins to fetch a part of the workgroup's weights, `bytes` of the kernel's
-  /// from `first` on.
-  void prefetch(int64_t first, int64_t bytes);
-  /// Before the kernel may read its input.
-  void prefetchEarly();
+  /// Begins to fetch weights, before the kernel may read its input.
+  void prefetch();
 
 private:
   /// body(weights from `first` on, how many, output, row block) for the
@@ -523,57 +520,42 @@ void MatmulEmitter::forProduct(
   }
 }
 
-void MatmulEmitter::prefetch(int64_t first, int64_t bytes) {
-  forProduct([&](size_t weight, size_t count, Value, Value rowBlock) {
-    int64_t share = prefetchBytes * sig.groups() * static_cast<int64_t>(count);
-    for (size_t i = weight; i < weight + count; ++i) {
-      ::qc::PackedLayout layout = weights[i].getLayout();
-      if (!isWide(layout))
-        continue;
-      // In pieces of a row block, a thread each.
-      int64_t begin = first / share;
-      int64_t end = std::min(layout.rowBlockBytes() / prefetchBytes,
-                             (first + bytes) / share);
-      end = std::min(end, begin + b.threads);
-      if (end <= begin)
-        continue;
-      Value at = b.add(b.mul(rowBlock, layout.rowBlockBytes()),
-                       layout.headerBytes + begin * prefetchBytes);
-      at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
-      b.ifThen(b.less(b.thread(), end - begin), [&] {
-        memref::PrefetchOp::create(b, blobs[i], ValueRange{at},
-                                   /*isWrite=*/false, /*localityHint=*/3,
-                                   /*isDataCache=*/true);
-      });
-    }
-  });
-}
+/// Fetched before the kernel may read its input: this hides its start. Twice as
+/// much, or none, was slower on an H200, whose second-level cache has 60 MB.
+static constexpr int64_t earlyBytes = 8 << 20;
 
-/// Fetched before the kernel may read its input: this hides its start. Much
-/// more would push what the kernel before still reads out of the cache.
-static constexpr int64_t earlyBytes = 16 << 20;
-/// While it prepares its input: what memory delivers in that time.
-static constexpr int64_t inputBytes = 8 << 20;
-
-void MatmulEmitter::prefetchEarly() {
+void MatmulEmitter::prefetch() {
   if (sig.normEps) {
     int64_t pieces = sig.weight.getK() * 4 / prefetchBytes;
     if (pieces > 0)
       b.ifThen(b.less(b.thread(), pieces), [&] {
-        memref::PrefetchOp::create(
-            b, gamma[0], ValueRange{b.mul(b.thread(), prefetchBytes / 4)},
-            /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+        emitPrefetch(b, gamma[0], b.mul(b.thread(), prefetchBytes / 4));
       });
   }
-  prefetch(0, earlyBytes);
+  forProduct([&](size_t first, size_t count, Value, Value rowBlock) {
+    for (size_t i = first; i < first + count; ++i) {
+      ::qc::PackedLayout layout = weights[i].getLayout();
+      if (!isWide(layout))
+        continue;
+      // In pieces of a row block, a thread each.
+      int64_t share = earlyBytes / (sig.groups() * static_cast<int64_t>(count));
+      int64_t pieces = std::min({layout.rowBlockBytes() / prefetchBytes,
+                                 share / prefetchBytes, b.threads});
+      if (pieces == 0)
+        continue;
+      Value at =
+          b.add(b.mul(rowBlock, layout.rowBlockBytes()), layout.headerBytes);
+      at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
+      b.ifThen(b.less(b.thread(), pieces),
+               [&] { emitPrefetch(b, blobs[i], at); });
+    }
+  });
 }
 
 void MatmulEmitter::emit() {
   for (size_t i = 0; i < (sig.second ? 2 : 1); ++i)
     scratch.push_back(b.shared(sig.tokens * b.threads));
   if (sig.quantizes) {
-    if (ctx.programmatic)
-      prefetch(earlyBytes, inputBytes);
     activations = emitQuantizedInput(
         b, ActivationBlocks::get(sig.weight), input[0],
         sig.normEps ? Value(gamma[0]) : Value(), sig.normEps.value_or(0));
@@ -611,6 +593,9 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
     for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
       b.store(sum, scratch[i], b.add(own, static_cast<int64_t>(m) * b.threads));
   }
+  // What this kernel has to read is on its way: earlier, the weights that the
+  // next one fetches would be pushed out of the cache by this one's.
+  emitLetNextStart(b, ctx);
   b.barrier();
   // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...
   ValueRange partials = ValueRange(scratch).take_front(count);
@@ -665,6 +650,7 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
       },
       sig.threads,
       [&](GPUBuilder &b, ValueRange args) {
-        MatmulEmitter(b, ctx, sig, args).prefetchEarly();
-      });
+        MatmulEmitter(b, ctx, sig, args).prefetch();
+      },
+      /*letsNextStart=*/false);
 }
