@@ -183,7 +183,7 @@ class VulkanTest(tools.Scratch):
         self.assertRegex(done.stderr, r"^\S+: error: no Vulkan d.*\n$")
 
     def test_self_test(self):
-        for recipe, tests in (("int4_sym", 3), ("nf4", 3), ("none", 2)):
+        for recipe, tests in (("int4_sym", 3), ("int8", 2), ("nf4", 3), ("e8p", 3), ("none", 2)):
             gpu = self.compile(STORIES, "--target=spirv", f"--quantize={recipe}")
             done = tools.run([gpu, "--self-test"])
             self.assertIn(f"{tests} passed, 0 failed on ", done.stdout)

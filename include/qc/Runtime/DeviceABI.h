@@ -202,7 +202,8 @@ typedef struct QCDeviceTest {
 
 typedef struct QCDeviceModel {
   uint32_t abi_version; ///< QC_DEVICE_ABI_VERSION; keep first
-  uint32_t reserved;
+  /// 1: products round their activations to int8.
+  uint32_t int8_activations;
   const char *target; ///< "spirv" or "nvptx"
   const QCDeviceCode *codes;
   uint64_t num_codes;

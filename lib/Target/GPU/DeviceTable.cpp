@@ -149,7 +149,7 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
   auto *listArray = llvm::ConstantArray::get(
       llvm::ArrayType::get(lists[0]->getType(), lists.size()), lists);
   return t.global(t.record({t.n32(QC_DEVICE_ABI_VERSION),
-                            t.n32(0),
+                            t.n32(device.contains("int8_activations")),
                             t.string(name),
                             codeTable,
                             numCodes,

@@ -767,8 +767,12 @@ void LowerToGPUKernelsPass::runOnOperation() {
     steps.set(name, plan.toAttribute(context));
     numDispatches += plan.get().size();
   }
-  for (func::FuncOp function : functions)
+  bool int8 = false;
+  for (func::FuncOp function : functions) {
+    function.walk(
+        [&](MatmulOp op) { int8 |= op.getArithmetic() == Arithmetic::Int8; });
     function.erase();
+  }
   ctx.programmatic = false;
   ArrayAttr tests = addTests(ctx);
 
@@ -802,6 +806,8 @@ void LowerToGPUKernelsPass::runOnOperation() {
   device.set("rotary", b.getArrayAttr(rotary));
   device.set("tests", tests);
   device.set("arena_bytes", b.getI64IntegerAttr(arena));
+  if (int8)
+    device.set("int8_activations", b.getUnitAttr());
   device.set("kv_bytes_per_position", b.getI64IntegerAttr(cacheBytes));
   device.set("table_bytes_per_position",
              b.getI64IntegerAttr(tables.bytesPerPosition));
