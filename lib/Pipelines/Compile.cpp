@@ -471,6 +471,7 @@ llvm::Error Compiler::addIntegerDotKernels() {
   lower.maxTokens = options.maxTokens;
   lower.reproducible = options.reproducible;
   lower.integerDot = "spirv";
+  lower.wideLoads = true;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm, options.reproducible);
   if (failed(pm.run(*copy)))
@@ -505,6 +506,7 @@ llvm::Error Compiler::lowerForSPIRV() {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
+        lower.wideLoads = true;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;
@@ -547,6 +549,7 @@ llvm::Error Compiler::lowerForNVPTX() {
         lower.fuseSteps = true;
         // Code for older devices leaves it out.
         lower.programmaticLaunch = true;
+        lower.warpSize = 32;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))

@@ -206,14 +206,21 @@ struct KernelContext {
   IntegerDot integerDot = IntegerDot::Emulated;
   int64_t maxThreads = 128; ///< of a workgroup; Vulkan promises 128
   bool tensorCores = false; ///< mma.sync of 16x8x32 bytes, sm_80
-  /// A thread has 4 rows and loads 128 bits; warps of 32 threads exchange sums.
+  /// A thread has 4 rows and loads 128 bits.
   bool wideLoads = false;
+  /// Threads of a warp, which exchange sums by shuffles; 0 where devices
+  /// differ.
+  int64_t warpSize = 0;
   /// In steps of one token products take rounding to int8 and norms in,
-  /// attention the rotation and the KV cache. Needs wideLoads.
+  /// attention the rotation and the KV cache. Needs hasWarps().
   bool fusedSteps = false;
   /// New kernels may start before those that they depend on have ended, and
   /// wait for them by griddepcontrol (sm_90).
   bool programmatic = false;
+
+  /// Whether kernels are made of warps of 32 threads that load 128 bits each,
+  /// of any buffer.
+  bool hasWarps() const { return wideLoads && warpSize == 32; }
 };
 
 /// Threads of a workgroup, unless a kernel says otherwise.

@@ -719,6 +719,11 @@ void LowerToGPUKernelsPass::runOnOperation() {
                        << static_cast<int64_t>(maxThreads);
     return signalPassFailure();
   }
+  if (warpSize != 0 && warpSize != rowsPerGroup) {
+    module.emitError() << "warp-size must be 0 or " << rowsPerGroup
+                       << ", found " << static_cast<int64_t>(warpSize);
+    return signalPassFailure();
+  }
   OpBuilder b(context);
   b.setInsertionPointToEnd(module.getBody());
   auto kernels = mlir::gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");
@@ -734,7 +739,8 @@ void LowerToGPUKernelsPass::runOnOperation() {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
     ctx.wideLoads = wideLoads;
-    ctx.fusedSteps = wideLoads && fuseSteps;
+    ctx.warpSize = warpSize;
+    ctx.fusedSteps = ctx.hasWarps() && fuseSteps;
     ctx.target.wideLoads = wideLoads;
   }
   SymbolTable symbols(module);

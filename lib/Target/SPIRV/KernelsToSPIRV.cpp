@@ -42,6 +42,7 @@ void mlir::qc::spirv::buildToSPIRVPipeline(OpPassManager &pm,
   mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
   lower.maxTokens = options.maxTokens;
   lower.reproducible = options.reproducible;
+  lower.wideLoads = true;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToSPIRVPipeline(pm, options.reproducible);
 }

@@ -12,10 +12,11 @@ def PrepareSPIRVPass : Pass<"qc-prepare-spirv", "::mlir::ModuleOp"> {
     kernel its entry point interface (workgroup size) and each buffer its
     storage class: `StorageBuffer`, or `Workgroup` where the memory space is the
     workgroup's. Results of an `scf.for` that may run zero times are selected from
-    its initial values, which upstream's conversion forgets. Upstream's conversions
-    need no more.
+    its initial values, which upstream's conversion forgets. A buffer that
+    `vector.load` reads gets a second argument with the same binding, an array of
+    vectors, which is loaded instead. Upstream's conversions need no more.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::spirv::SPIRVDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::spirv::SPIRVDialect"];
 }
 
 def EraseGPUModulesPass : Pass<"qc-erase-gpu-modules", "::mlir::ModuleOp"> {

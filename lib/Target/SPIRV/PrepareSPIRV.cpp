@@ -1,6 +1,9 @@
 //===- PrepareSPIRV.cpp - Environment, interfaces, storage classes --------===//
+#include "WideLoads.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
@@ -83,6 +86,8 @@ void PrepareSPIRVPass::runOnOperation() {
     module->setAttr(sp::getTargetEnvAttrName(),
                     environment(context, dots.wasInterrupted()));
     for (auto kernel : module.getOps<mlir::gpu::GPUFuncOp>()) {
+      if (failed(mlir::qc::spirv::viewWideLoads(kernel)))
+        return signalPassFailure();
       std::optional<ArrayRef<int32_t>> size = kernel.getKnownBlockSize();
       if (!size) {
         kernel.emitError("has no known_block_size");

@@ -23,6 +23,7 @@ static DeviceTarget makeTarget() {
                         int64_t maxTokens) {
     mlir::qc::gpu::LowerToGPUKernelsPassOptions options;
     options.maxTokens = maxTokens;
+    options.wideLoads = true;
     if (arithmetic == Arithmetic::Int8WithDot)
       options.integerDot = "spirv";
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
