@@ -149,7 +149,8 @@ MemoryRegion StepLowering::state() const {
 /// Tokens of a prefill step in whole tiles: kernels read, but do not write,
 /// beyond the last one.
 static int64_t tokenRows(const KernelContext &ctx) {
-  int64_t tile = ctx.tensorCores ? mostTensorTokens : tokenTile;
+  int64_t tile =
+      ctx.tensorCores || ctx.cooperative ? mostTensorTokens : tokenTile;
   return (ctx.maxTokens + tile - 1) / tile * tile;
 }
 
@@ -314,16 +315,19 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
     MatmulSignature sig;
     sig.arithmetic = arithmetic;
-    bool onTensorCores = ctx.tensorCores && input.perToken &&
-                         arithmetic == Arithmetic::Int8 &&
-                         ctx.maxTokens >= leastTensorTokens;
+    bool onMatrices = input.perToken && arithmetic == Arithmetic::Int8 &&
+                      ctx.maxTokens >= leastTensorTokens;
+    bool onTensorCores = ctx.tensorCores && onMatrices;
     sig.bias = !op.getBiases().empty();
     sig.residual = static_cast<bool>(op.getResidual());
     sig.gate = op.getGate();
     sig.weight = cast<WeightType>(op.getWeights()[first].getType());
     if (perKernel == 2)
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
-    sig.tokens = onTensorCores    ? tensorTokens(sig)
+    int64_t cooperative =
+        ctx.cooperative && onMatrices ? cooperativeTokens(ctx, sig) : 0;
+    sig.tokens = cooperative      ? cooperative
+                 : onTensorCores  ? tensorTokens(sig)
                  : input.perToken ? tokenTile
                                   : 1;
     SmallVector<MemoryRegion> activations = {input.region};
@@ -351,7 +355,9 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     Value result = op.getResults()[first / perKernel];
     regions.push_back(allocate(result, input.perToken, map).region);
     QCDeviceExtent y = {1, input.perToken ? uint32_t(sig.tokens) : 0};
-    if (onTensorCores)
+    if (cooperative)
+      launch(cooperativeMatmulKernel(ctx, sig), sig.groups(), y, regions);
+    else if (onTensorCores)
       launch(tensorMatmulKernel(ctx, sig), (sig.groups() + 3) / 4, y, regions);
     else
       launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
@@ -689,6 +695,9 @@ static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
     attrs.set("buffers", b.getI64IntegerAttr(kernel.getNumArguments()));
     if (kernel->hasAttr(programmaticAttr))
       attrs.set("waits", b.getUnitAttr());
+    if (auto subgroup =
+            kernel->getAttrOfType<IntegerAttr>(subgroupSizeAttrName))
+      attrs.set("subgroup", subgroup);
     list.push_back(attrs.getDictionary(b.getContext()));
   }
   return b.getArrayAttr(list);
@@ -724,6 +733,16 @@ void LowerToGPUKernelsPass::runOnOperation() {
                        << ", found " << static_cast<int64_t>(warpSize);
     return signalPassFailure();
   }
+  std::optional<CooperativeShape> cooperative;
+  if (ArrayRef<int64_t> sizes(*cooperativeMatrix); !sizes.empty()) {
+    if (!isCooperativeShape(sizes)) {
+      module.emitError()
+          << "cooperative-matrix must be M,N,K and the size of a subgroup that "
+             "tile 32 rows, 32 tokens and 64 inputs evenly";
+      return signalPassFailure();
+    }
+    cooperative = {sizes[0], sizes[1], sizes[2], sizes[3]};
+  }
   OpBuilder b(context);
   b.setInsertionPointToEnd(module.getBody());
   auto kernels = mlir::gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");
@@ -741,6 +760,8 @@ void LowerToGPUKernelsPass::runOnOperation() {
     ctx.wideLoads = wideLoads;
     ctx.warpSize = warpSize;
     ctx.fusedSteps = ctx.hasWarps() && fuseSteps;
+    ctx.cooperative = cooperative;
+    ctx.subgroupReductions = subgroupReductions;
     ctx.target.wideLoads = wideLoads;
   }
   SymbolTable symbols(module);

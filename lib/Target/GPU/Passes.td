@@ -42,6 +42,10 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
            "Kernels of steps of one token start early and wait by nvvm.griddepcontrol (sm_90)">,
     Option<"tensorCores", "tensor-cores", "bool", "false",
            "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80)">,
+    Option<"subgroupReductions", "subgroup-reductions", "bool", "false",
+           "Reduce over a workgroup by gpu.subgroup_reduce, whatever size subgroups have">,
+    ListOption<"cooperativeMatrix", "cooperative-matrix", "int64_t",
+           "M,N,K,subgroup: multiply int8 activations of several tokens by cooperative matrices of M rows, N tokens and K inputs, in subgroups of this size">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
