@@ -8,6 +8,7 @@
 
 import os
 import shutil
+import subprocess
 
 import lit.formats
 
@@ -54,6 +55,17 @@ if os.geteuid() == 0:
     config.available_features.add("root")
 if shutil.which("ptxas") or os.path.exists("/usr/local/cuda/bin/ptxas"):
     config.available_features.add("ptxas")
+# spirv-tools since 2023.3; Debian 12 has 2023.1.
+if (
+    shutil.which("spirv-as")
+    and subprocess.run(
+        ["spirv-as", "-", "-o", "-"],
+        input=b"OpCapability CooperativeMatrixKHR",
+        capture_output=True,
+    ).returncode
+    == 0
+):
+    config.available_features.add("spirv-cooperative-matrix")
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu")
 

@@ -20,6 +20,7 @@
 #include "qc/Target/GPU/Passes.h"
 #include "qc/Target/NVPTX/PTX.h"
 #include "qc/Target/NVPTX/Passes.h"
+#include "qc/Target/SPIRV/CooperativeMatrix.h"
 #include "qc/Target/SPIRV/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -92,8 +93,10 @@ private:
   llvm::Error lowerForSPIRV();
   llvm::Error lowerForNVPTX();
   llvm::Error addCubins(const llvm::Module &kernels);
-  llvm::Error addIntegerDotKernels();
-  llvm::Error addSPIRV(ModuleOp lowered, uint32_t features);
+  llvm::Error addBetterKernels();
+  /// `arch`: of QCDeviceCode.
+  llvm::Expected<mlir::qc::gpu::DeviceCode>
+  serializeSPIRV(ModuleOp lowered, uint32_t features, uint32_t arch = 0);
   llvm::Expected<std::unique_ptr<llvm::Module>>
   translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext);
   llvm::Error emitMachineCode(llvm::Module &code, const std::string &metadata);
@@ -104,7 +107,14 @@ private:
   const CompileOptions &options;
   std::vector<cpu::CPU> cpus;     ///< best first
   std::vector<unsigned> gpuArchs; ///< ascending
+  SmallVector<mlir::qc::spirv::CooperativeMatrix> cooperativeMatrices;
   SmallVector<mlir::qc::gpu::DeviceCode> deviceCodes;
+  /// Kernels on cooperative matrices with their dispatch lists, best first.
+  struct CooperativeModel {
+    DictionaryAttr device;
+    mlir::qc::gpu::DeviceCode code;
+  };
+  SmallVector<CooperativeModel> cooperativeModels;
   std::unique_ptr<WorkFolder> work;
   OwningOpRef<ModuleOp> module;
   bool onCPU = true, onGPU = false; ///< Both: the first layers on the CPU.
@@ -233,6 +243,12 @@ llvm::Error Compiler::run() {
       return llvm::createStringError(
           "--emit=cubin writes one file: expected one --gpu-arch");
   }
+  auto matrices =
+      mlir::qc::spirv::parseCooperativeMatrices(options.cooperativeMatrices);
+  if (!matrices)
+    return llvm::createStringError("--cooperative-matrices: " +
+                                   llvm::toString(matrices.takeError()));
+  cooperativeMatrices = std::move(*matrices);
   if (llvm::Error error = load())
     return error;
   if (llvm::Error error = place())
@@ -455,35 +471,72 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
   return llvm::Error::success();
 }
 
-/// Kernels of int8 arithmetic for devices with integer dot products; devices
+/// Kernels for devices beyond the floor: with subgroup arithmetic and, for
+/// int8, integer dot products and each shape of cooperative matrices. Devices
 /// take the first code that they run.
-llvm::Error Compiler::addIntegerDotKernels() {
-  WalkResult int8 = (*module)->walk([](MatmulOp op) {
+llvm::Error Compiler::addBetterKernels() {
+  WalkResult ints = (*module)->walk([](MatmulOp op) {
     return op.getArithmetic().value_or(Arithmetic::F32) == Arithmetic::Int8
                ? WalkResult::interrupt()
                : WalkResult::advance();
   });
-  if (!int8.wasInterrupted())
+  bool int8 = ints.wasInterrupted();
+  // Sums over subgroups and matrices have an order of their own.
+  bool reorders = !options.reproducible;
+  uint32_t features = (int8 ? QC_FEATURE_INTEGER_DOT_PRODUCT : 0) |
+                      (reorders ? QC_FEATURE_SUBGROUP_ARITHMETIC : 0);
+  if (features == 0)
     return llvm::Error::success();
-  OwningOpRef<ModuleOp> copy = module->clone();
-  PassManager pm(&context, ModuleOp::getOperationName());
-  mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
-  lower.maxTokens = options.maxTokens;
-  lower.reproducible = options.reproducible;
-  lower.integerDot = "spirv";
-  pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
-  mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm, options.reproducible);
-  if (failed(pm.run(*copy)))
+  auto lower = [&](ArrayRef<int64_t> matrix) -> OwningOpRef<ModuleOp> {
+    OwningOpRef<ModuleOp> copy = module->clone();
+    PassManager pm(&context, ModuleOp::getOperationName());
+    mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+    lower.maxTokens = options.maxTokens;
+    lower.reproducible = options.reproducible;
+    if (int8)
+      lower.integerDot = "spirv";
+    lower.wideLoads = true;
+    lower.subgroupReductions = true;
+    lower.cooperativeMatrix.assign(matrix.begin(), matrix.end());
+    pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
+    mlir::qc::spirv::buildKernelsToSPIRVPipeline(pm, options.reproducible);
+    return failed(pm.run(*copy)) ? OwningOpRef<ModuleOp>() : std::move(copy);
+  };
+  auto dumpCode = [&](const Twine &name,
+                      const mlir::qc::gpu::DeviceCode &code) {
+    return dump(name.str(), [&](llvm::raw_ostream &os) {
+      os.write(code.bytes.data(), code.bytes.size());
+    });
+  };
+  if (int8 && reorders)
+    for (const auto &matrix : cooperativeMatrices) {
+      OwningOpRef<ModuleOp> lowered = lower(matrix.sizes());
+      if (!lowered)
+        return llvm::createStringError("");
+      auto code = serializeSPIRV(
+          *lowered, features | QC_FEATURE_COOPERATIVE_MATRIX, matrix.arch());
+      if (!code)
+        return code.takeError();
+      std::string name = "kernels-" + matrix.spelling();
+      llvm::replace(name, '/', '-');
+      if (llvm::Error error = dumpCode(name + ".spv", *code))
+        return error;
+      cooperativeModels.push_back(
+          {(*lowered)->getAttrOfType<DictionaryAttr>("qc.device"),
+           std::move(*code)});
+    }
+  OwningOpRef<ModuleOp> lowered = lower({});
+  if (!lowered)
     return llvm::createStringError("");
-  if (llvm::Error error = addSPIRV(*copy, QC_FEATURE_INTEGER_DOT_PRODUCT))
-    return error;
-  const mlir::qc::gpu::DeviceCode &code = deviceCodes.back();
-  return dump("kernels-dot.spv", [&](llvm::raw_ostream &os) {
-    os.write(code.bytes.data(), code.bytes.size());
-  });
+  auto code = serializeSPIRV(*lowered, features);
+  if (!code)
+    return code.takeError();
+  deviceCodes.push_back(std::move(*code));
+  return dumpCode("kernels-better.spv", deviceCodes.back());
 }
 
-llvm::Error Compiler::addSPIRV(ModuleOp lowered, uint32_t features) {
+llvm::Expected<mlir::qc::gpu::DeviceCode>
+Compiler::serializeSPIRV(ModuleOp lowered, uint32_t features, uint32_t arch) {
   llvm::Expected<SmallVector<uint32_t>> words =
       mlir::qc::spirv::serializeKernels(lowered);
   if (!words)
@@ -491,20 +544,21 @@ llvm::Error Compiler::addSPIRV(ModuleOp lowered, uint32_t features) {
   mlir::qc::gpu::DeviceCode code;
   code.kind = QC_CODE_SPIRV;
   code.features = features;
+  code.arch = arch;
   const char *bytes = reinterpret_cast<const char *>(words->data());
   code.bytes.append(bytes, bytes + 4 * words->size());
-  deviceCodes.push_back(std::move(code));
-  return llvm::Error::success();
+  return code;
 }
 
 llvm::Error Compiler::lowerForSPIRV() {
   if (options.compileTo.empty())
-    if (llvm::Error error = addIntegerDotKernels())
+    if (llvm::Error error = addBetterKernels())
       return error;
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
+        lower.wideLoads = true;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;
@@ -516,8 +570,10 @@ llvm::Error Compiler::lowerForSPIRV() {
     return error;
   if (done)
     return llvm::Error::success();
-  if (llvm::Error error = addSPIRV(*module, 0))
-    return error;
+  auto floor = serializeSPIRV(*module, 0);
+  if (!floor)
+    return floor.takeError();
+  deviceCodes.push_back(std::move(*floor));
   const mlir::qc::gpu::DeviceCode &code = deviceCodes.back();
   auto print = [&](llvm::raw_ostream &os) {
     os.write(code.bytes.data(), code.bytes.size());
@@ -547,6 +603,7 @@ llvm::Error Compiler::lowerForNVPTX() {
         lower.fuseSteps = true;
         // Code for older devices leaves it out.
         lower.programmaticLaunch = true;
+        lower.warpSize = 32;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
@@ -642,9 +699,17 @@ Compiler::translate(const cpu::CPU &cpu, llvm::LLVMContext &llvmContext) {
     if (!device)
       return nullptr;
     auto config = (*module)->getAttrOfType<DictionaryAttr>("lm.config");
-    return mlir::qc::gpu::addDeviceModel(
-        target, options.target, device,
-        config.getAs<IntegerAttr>("vocab_size").getInt(), deviceCodes);
+    auto add = [&](DictionaryAttr device,
+                   ArrayRef<mlir::qc::gpu::DeviceCode> codes,
+                   llvm::Constant *preferred) {
+      return mlir::qc::gpu::addDeviceModel(
+          target, options.target, device,
+          config.getAs<IntegerAttr>("vocab_size").getInt(), codes, preferred);
+    };
+    llvm::Constant *preferred = nullptr;
+    for (const CooperativeModel &model : llvm::reverse(cooperativeModels))
+      preferred = add(model.device, model.code, preferred);
+    return add(device, deviceCodes, preferred);
   };
   auto code = cpu::translateModel(*module, cpu, llvmContext, addDevice);
   if (!code)

@@ -184,7 +184,7 @@ class CudaTest(tools.Scratch):
                 self.assertRegex(done.stderr, rf"^\S+: error: .*{message}[^\n]*\n$")
 
     def test_self_test(self):
-        for recipe, tests in (("int4_sym", 3), ("nf4", 3), ("none", 2)):
+        for recipe, tests in (("int4_sym", 3), ("int8", 2), ("nf4", 3), ("e8p", 3), ("none", 2)):
             gpu = self.compile(STORIES, f"--quantize={recipe}")
             with self.driver(gpu):
                 done = tools.run([gpu, "--self-test"])

@@ -183,7 +183,7 @@ class VulkanTest(tools.Scratch):
         self.assertRegex(done.stderr, r"^\S+: error: no Vulkan d.*\n$")
 
     def test_self_test(self):
-        for recipe, tests in (("int4_sym", 3), ("nf4", 3), ("none", 2)):
+        for recipe, tests in (("int4_sym", 3), ("int8", 2), ("nf4", 3), ("e8p", 3), ("none", 2)):
             gpu = self.compile(STORIES, "--target=spirv", f"--quantize={recipe}")
             done = tools.run([gpu, "--self-test"])
             self.assertIn(f"{tests} passed, 0 failed on ", done.stdout)
@@ -203,13 +203,13 @@ class VulkanTest(tools.Scratch):
         self.assertEqual(done.returncode, 2)
         self.assertIn("compiled for the CPU", done.stderr)
 
-    def faulty(self, fault, *options):
+    def faulty(self, fault, *arguments, options=()):
         """Runs the model with a Vulkan loader that fails."""
-        gpu = self.compile(STORIES, "--target=spirv")
+        gpu = self.compile(STORIES, "--target=spirv", *options)
         folder = os.path.join(tools.BUILD, "unittests", "faulty-vulkan")
         self.assertTrue(os.path.exists(f"{folder}/libvulkan.so.1"), folder)
         return tools.run(
-            [gpu, *(options or ("--generate-ids", self.write_ids([1]), "--tokens", "2"))],
+            [gpu, *(arguments or ("--generate-ids", self.write_ids([1]), "--tokens", "2"))],
             check=False,
             env=dict(os.environ, LD_LIBRARY_PATH=folder, QC_FAULT=fault),
         )
@@ -228,6 +228,23 @@ class VulkanTest(tools.Scratch):
             done = self.faulty(fault, *options)
             self.assertEqual(done.returncode, code, (fault, done.stderr))
             self.assertRegex(done.stderr, rf"^\S+: error: .*{message}[^\n]*\n$", fault)
+
+    def test_floor(self):
+        """Kernels for Vulkan 1.1, which a newer device does not take, against its own."""
+        for options in (), ("--activations=f32",):
+            gpu = self.compile(STORIES, "--target=spirv", *options)
+            ids = self.write_ids([1, 403, 407, 261, 378, 432, 9, 13, 300, 17, 21])
+            best = tools.logits(gpu, ids, self.path("best"))
+            for step in (), ("--token-by-token",):
+                path = self.path("floor.npy")
+                done = self.faulty("floor", "--logits", ids, "--output", path, *step,
+                                   options=options)  # fmt: skip
+                self.assertEqual(done.returncode, 0, done.stderr)
+                error = tools.relative(np.load(path), best)
+                print(f"stories260K vulkan floor {options} {step}: {error:.1e}")
+                self.assertLessEqual(error, 2e-2 if not options else 1e-4)
+        self.assertIn("Vulkan 1.1", self.faulty("floor", "--list-devices").stdout)
+        self.assertIn(" 0 failed", self.faulty("floor", "--self-test").stdout)
 
     def test_two_devices(self):
         listed = self.faulty("two", "--list-devices").stdout.splitlines()

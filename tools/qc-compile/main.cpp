@@ -4,6 +4,7 @@
 #include "qc/Pipelines/Compile.h"
 #include "qc/Target/CPU/KernelTuning.h"
 #include "qc/Target/CPU/Tuning/KernelJIT.h"
+#include "qc/Target/SPIRV/CooperativeMatrix.h"
 #include "qc/Tools/Register.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -49,6 +50,13 @@ static cl::opt<std::string> gpuArch(
              "and, where ptxas is found, machine code for each (default: PTX "
              "for sm_75 and newer)"),
     cl::value_desc("list"), cl::cat(category));
+static cl::opt<std::string> cooperativeMatrices(
+    "cooperative-matrices",
+    cl::desc("Vulkan's cooperative matrices of signed bytes that there are "
+             "kernels for, as MxNxK/SUBGROUP; none: no such kernels"),
+    cl::value_desc("list"),
+    cl::init(mlir::qc::spirv::defaultCooperativeMatrices.str()),
+    cl::cat(category));
 static cl::opt<std::string>
     ptxas("ptxas",
           cl::desc("The CUDA toolkit's assembler (default: on PATH, in "
@@ -186,6 +194,8 @@ int main(int argc, char **argv) {
     return fail("--emit=cubin needs --gpu-arch, as --gpu-arch=sm_90"), 2;
   if (device != "nvptx" && !(gpuArch.empty() && ptxas.empty()))
     return fail("--gpu-arch and --ptxas are for --target=nvptx"), 2;
+  if (device != "spirv" && cooperativeMatrices.getNumOccurrences())
+    return fail("--cooperative-matrices is for --target=spirv"), 2;
   if (device != "cpu" && (emit == Emit::LLVM || emit == Emit::Assembly))
     return fail("--target=" + target +
                 " has no machine code of a CPU to print: expected --emit=" +
@@ -262,6 +272,7 @@ int main(int argc, char **argv) {
   options.target = device.str();
   options.gpuLayers = gpuLayers;
   options.gpuArch = gpuArch;
+  options.cooperativeMatrices = cooperativeMatrices;
   options.ptxas = ptxas;
   options.groupSize = groupSize;
   options.mcpu = mcpu;

@@ -47,6 +47,8 @@ struct CompileOptions {
   /// NVIDIA architectures, "sm_80,sm_90": PTX for the first, a cubin for each.
   /// Empty: PTX for the oldest supported.
   std::string gpuArch;
+  /// Of Vulkan: shapes of cooperative matrices to have kernels for, or "none".
+  std::string cooperativeMatrices;
   std::string ptxas;     ///< the CUDA toolkit's assembler; empty: looked for
   int64_t groupSize = 0; ///< 0: 128 or 64 as the model's shapes allow
   std::string mcpu = "native";

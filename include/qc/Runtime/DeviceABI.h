@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define QC_DEVICE_ABI_VERSION 3
+#define QC_DEVICE_ABI_VERSION 4
 
 /// Offsets of bindings are multiples of this (the largest
 /// minStorageBufferOffsetAlignment that Vulkan allows); so must the bases of
@@ -45,12 +45,19 @@ enum {
 enum {
   /// OpSUDot on packed bytes; core in Vulkan 1.3, whose SPIR-V 1.6 it needs.
   QC_FEATURE_INTEGER_DOT_PRODUCT = 1 << 0,
-  QC_FEATURE_FLOAT16 = 1 << 1,   ///< arithmetic in f16
-  QC_FEATURE_STORAGE16 = 1 << 2, ///< 16-bit storage buffers
-  QC_FEATURE_STORAGE8 = 1 << 3,  ///< 8-bit storage buffers
-  QC_FEATURE_SUBGROUP_ARITHMETIC = 1 << 4,
+  QC_FEATURE_FLOAT16 = 1 << 1,             ///< arithmetic in f16
+  QC_FEATURE_STORAGE16 = 1 << 2,           ///< 16-bit storage buffers
+  QC_FEATURE_STORAGE8 = 1 << 3,            ///< 8-bit storage buffers
+  QC_FEATURE_SUBGROUP_ARITHMETIC = 1 << 4, ///< reductions in kernels
+  /// SPV_KHR_cooperative_matrix of signed bytes, with kernels of a required
+  /// subgroup size; QCDeviceCode.arch says which. Vulkan 1.3.
   QC_FEATURE_COOPERATIVE_MATRIX = 1 << 5,
 };
+
+/// A product of M x N x K by a subgroup of `size` threads, in a word.
+#define QC_COOPERATIVE_SHAPE(m, n, k, size)                                    \
+  ((uint32_t)(m) << 24 | (uint32_t)(n) << 16 | (uint32_t)(k) << 8 |            \
+   (uint32_t)(size))
 
 /// One binary with all kernels. A runtime takes the first one that its device
 /// can run.
@@ -58,7 +65,8 @@ typedef struct QCDeviceCode {
   uint32_t kind;     ///< QC_CODE_*
   uint32_t features; ///< QC_FEATURE_* that the device must have
   /// CUDA: 10 * major + minor of the compute capability; PTX runs on newer
-  /// devices, a cubin on later minors of the same major. Vulkan: 0.
+  /// devices, a cubin on later minors of the same major. Vulkan: 0, or with
+  /// cooperative matrices QC_COOPERATIVE_SHAPE.
   uint32_t arch;
   uint32_t reserved;
   const void *data; ///< 8-byte aligned
@@ -80,6 +88,8 @@ typedef struct QCDeviceKernel {
   uint32_t num_buffers;
   uint32_t shared_bytes; ///< of dynamic shared memory (CUDA); Vulkan: 0
   uint32_t flags;        ///< QC_KERNEL_*
+  /// Vulkan: threads that each subgroup must have; 0: any number.
+  uint32_t subgroup_size;
 } QCDeviceKernel;
 
 //===-- Memory ------------------------------------------------------------===//
@@ -202,7 +212,8 @@ typedef struct QCDeviceTest {
 
 typedef struct QCDeviceModel {
   uint32_t abi_version; ///< QC_DEVICE_ABI_VERSION; keep first
-  uint32_t reserved;
+  /// 1: products round their activations to int8.
+  uint32_t int8_activations;
   const char *target; ///< "spirv" or "nvptx"
   const QCDeviceCode *codes;
   uint64_t num_codes;
@@ -221,6 +232,10 @@ typedef struct QCDeviceModel {
   uint64_t input_columns; ///< of QC_SPACE_INPUT; 0: steps begin with ids
   const QCDeviceTest *tests;
   uint64_t num_tests;
+  /// The same model with other kernels and lists, to be used instead where the
+  /// device runs it; null: none. Equal but for codes, kernels, buffers, steps,
+  /// arena_bytes, and kernels of tests.
+  const struct QCDeviceModel *preferred;
 } QCDeviceModel;
 
 #ifdef __cplusplus

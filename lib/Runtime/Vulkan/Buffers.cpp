@@ -212,7 +212,7 @@ bool VulkanDevice::copyWeights(const void *weights, uint64_t bytes,
 
 bool VulkanDevice::fillTables(DeviceError &error) {
   std::vector<float> values =
-      rotaryTables(model, static_cast<uint64_t>(capacity));
+      rotaryTables(*model, static_cast<uint64_t>(capacity));
   return values.empty() || upload(values.data(), values.size() * 4,
                                   spaces[QC_SPACE_TABLES], error);
 }
@@ -234,7 +234,7 @@ bool VulkanDevice::createBuffers(const void *weights, uint64_t weightBytes,
                     {QC_SPACE_TOP, Host::Read, "candidates"},
                     {QC_SPACE_INPUT, Host::Write, "hidden states"}};
   for (auto [space, host, what] : rest)
-    if (!createBuffer(spaceSize(model, space, static_cast<uint64_t>(capacity)),
+    if (!createBuffer(spaceSize(*model, space, static_cast<uint64_t>(capacity)),
                       host, what, spaces[space], error)) {
       if (space == QC_SPACE_KV)
         error.message += ": use a smaller --context";

@@ -14,8 +14,10 @@ bool VulkanDevice::decode(const QCDeviceTest &test,
   Buffer buffers[2];
   VkDescriptorPool pool = VK_NULL_HANDLE;
   VkCommandBuffer c = VK_NULL_HANDLE;
+  // The test is of the model that was given; kernels are not numbered alike.
+  uint32_t kernel = model->tests[&test - givenTests].kernel;
   auto run = [&] {
-    if (!createPipeline(test.kernel, error) ||
+    if (!createPipeline(kernel, error) ||
         !createBuffer(blob.size(), Host::Write, "test weight", buffers[0],
                       error) ||
         !createBuffer(outBytes, Host::Read, "test results", buffers[1], error))
@@ -59,8 +61,7 @@ bool VulkanDevice::decode(const QCDeviceTest &test,
                error) ||
         !check(api.BeginCommandBuffer(c, &begin), "commands", error))
       return false;
-    api.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE,
-                        pipelines[test.kernel]);
+    api.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipelines[kernel]);
     api.CmdBindDescriptorSets(c, VK_PIPELINE_BIND_POINT_COMPUTE,
                               pipelineLayouts[2], 0, 1, &set, 0, nullptr);
     api.CmdDispatch(c, 256, static_cast<uint32_t>((test.n + 255) / 256), 1);

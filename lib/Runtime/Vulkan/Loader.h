@@ -12,6 +12,8 @@
 
 #include "qc/Runtime/Device/Device.h"
 
+#include <vector>
+
 namespace qc::rt::vulkan {
 
 #define QC_VULKAN_INSTANCE_FUNCTIONS(X)                                        \
@@ -91,6 +93,11 @@ struct Api {
 /// VK_ERROR_DEVICE_LOST as words.
 std::string describe(VkResult result);
 
+/// A product of cooperative matrices.
+struct CooperativeShape {
+  uint32_t m, n, k;
+};
+
 /// What matters of a physical device.
 struct PhysicalDevice {
   VkPhysicalDevice handle = VK_NULL_HANDLE;
@@ -99,6 +106,11 @@ struct PhysicalDevice {
   DeviceInfo info;
   uint32_t queueFamily = 0;
   uint32_t features = 0; ///< QC_FEATURE_*
+  /// With QC_FEATURE_COOPERATIVE_MATRIX: of signed bytes.
+  std::vector<CooperativeShape> cooperativeShapes;
+  /// Subgroup sizes that kernels may require, and most of those of a workgroup.
+  uint32_t minSubgroup = 0, maxSubgroup = 0, maxSubgroups = 0;
+  const QCDeviceModel *model = nullptr; ///< the one that it runs best
   bool importsHostMemory = false;
   uint64_t hostPointerAlignment = 4096;
   uint64_t maxAllocation = 0;
@@ -117,7 +129,8 @@ const PhysicalDevice *choose(const std::vector<PhysicalDevice> &devices,
                              const std::string &wanted, DeviceError &error);
 
 /// The first of the model's codes that the device runs; null if none.
-const QCDeviceCode *chooseCode(const QCDeviceModel &model, uint32_t features);
+const QCDeviceCode *chooseCode(const QCDeviceModel &model,
+                               const PhysicalDevice &device);
 
 } // namespace qc::rt::vulkan
 

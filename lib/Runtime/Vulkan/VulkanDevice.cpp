@@ -2,6 +2,7 @@
 #include "VulkanDevice.h"
 
 #include "../Device/Common.h"
+#include "CooperativeMatrix.h"
 
 #include <algorithm>
 #include <cstring>
@@ -39,12 +40,13 @@ std::unique_ptr<Device> VulkanDevice::create(const QCDeviceModel &model,
 
 bool VulkanDevice::open(const DeviceOptions &options, DeviceError &error) {
   std::vector<PhysicalDevice> devices;
-  if (!api.open(error) || !enumerate(api, model, devices, error))
+  if (!api.open(error) || !enumerate(api, *model, devices, error))
     return false;
   const PhysicalDevice *chosen = choose(devices, options.device, error);
   if (!chosen)
     return false;
   physical = *chosen;
+  model = physical.model;
 
   float priority = 1;
   VkDeviceQueueCreateInfo queueInfo = {};
@@ -52,18 +54,36 @@ bool VulkanDevice::open(const DeviceOptions &options, DeviceError &error) {
   queueInfo.queueFamilyIndex = physical.queueFamily;
   queueInfo.queueCount = 1;
   queueInfo.pQueuePriorities = &priority;
+  uint32_t features = chooseCode(*model, physical)->features;
   VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {};
   dot.sType =
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
   dot.shaderIntegerDotProduct = VK_TRUE;
+  CooperativeMatrixFeatures matrices;
+  matrices.cooperativeMatrix = VK_TRUE;
+  VkPhysicalDeviceShaderFloat16Int8Features int8 = {};
+  int8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+  int8.pNext = &matrices;
+  int8.shaderInt8 = VK_TRUE;
+  VkPhysicalDeviceSubgroupSizeControlFeatures control = {};
+  control.sType =
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
+  control.pNext = &int8;
+  control.subgroupSizeControl = VK_TRUE;
+  control.computeFullSubgroups = VK_TRUE;
   std::vector<const char *> extensions;
   VkDeviceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   if (physical.importsHostMemory)
     extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
-  if (chooseCode(model, physical.features)->features &
-      QC_FEATURE_INTEGER_DOT_PRODUCT)
+  if (features & QC_FEATURE_COOPERATIVE_MATRIX) {
+    extensions.push_back(cooperativeMatrixExtension);
+    info.pNext = &control;
+  }
+  if (features & QC_FEATURE_INTEGER_DOT_PRODUCT) {
+    dot.pNext = const_cast<void *>(info.pNext);
     info.pNext = &dot;
+  }
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
@@ -97,7 +117,7 @@ bool VulkanDevice::open(const DeviceOptions &options, DeviceError &error) {
 }
 
 bool VulkanDevice::createPipelines(DeviceError &error) {
-  const QCDeviceCode *code = chooseCode(model, physical.features);
+  const QCDeviceCode *code = chooseCode(*model, physical);
   VkShaderModuleCreateInfo shaderInfo = {};
   shaderInfo.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
   shaderInfo.codeSize = code->size;
@@ -106,8 +126,8 @@ bool VulkanDevice::createPipelines(DeviceError &error) {
              "shader module", error))
     return false;
   uint32_t most = 0;
-  for (uint64_t i = 0; i < model.num_kernels; ++i)
-    most = std::max(most, model.kernels[i].num_buffers);
+  for (uint64_t i = 0; i < model->num_kernels; ++i)
+    most = std::max(most, model->kernels[i].num_buffers);
   setLayouts.resize(most + 1);
   pipelineLayouts.resize(most + 1);
   std::vector<VkDescriptorSetLayoutBinding> bindings(most);
@@ -132,8 +152,8 @@ bool VulkanDevice::createPipelines(DeviceError &error) {
       return false;
   }
   // Kernels of tests are compiled when they are needed.
-  pipelines.resize(model.num_kernels);
-  for (const QCDispatchList &list : model.steps)
+  pipelines.resize(model->num_kernels);
+  for (const QCDispatchList &list : model->steps)
     for (uint64_t i = 0; i < list.num_dispatches; ++i)
       if (!createPipeline(list.dispatches[i].kernel, error))
         return false;
@@ -143,13 +163,22 @@ bool VulkanDevice::createPipelines(DeviceError &error) {
 bool VulkanDevice::createPipeline(uint32_t index, DeviceError &error) {
   if (pipelines[index])
     return true;
-  const QCDeviceKernel &kernel = model.kernels[index];
+  const QCDeviceKernel &kernel = model->kernels[index];
   VkComputePipelineCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
   info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
   info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
   info.stage.module = shader;
   info.stage.pName = kernel.name;
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {};
+  subgroup.sType =
+      VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO;
+  subgroup.requiredSubgroupSize = kernel.subgroup_size;
+  if (kernel.subgroup_size) {
+    info.stage.pNext = &subgroup;
+    info.stage.flags =
+        VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+  }
   info.layout = pipelineLayouts[kernel.num_buffers];
   VkPipeline pipeline = VK_NULL_HANDLE;
   if (!check(api.CreateComputePipelines(device, VK_NULL_HANDLE, 1, &info,
@@ -162,10 +191,10 @@ bool VulkanDevice::createPipeline(uint32_t index, DeviceError &error) {
 
 bool VulkanDevice::createDescriptors(DeviceError &error) {
   uint32_t numSets = 0, numBuffers = 0;
-  for (const QCDispatchList &list : model.steps)
+  for (const QCDispatchList &list : model->steps)
     for (uint64_t i = 0; i < list.num_dispatches; ++i) {
       ++numSets;
-      numBuffers += model.kernels[list.dispatches[i].kernel].num_buffers;
+      numBuffers += model->kernels[list.dispatches[i].kernel].num_buffers;
     }
   VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, numBuffers};
   VkDescriptorPoolCreateInfo pool = {};
@@ -178,11 +207,11 @@ bool VulkanDevice::createDescriptors(DeviceError &error) {
     return false;
   auto positions = static_cast<uint64_t>(capacity);
   for (int step = 0; step < QC_NUM_STEPS; ++step) {
-    const QCDispatchList &list = model.steps[step];
+    const QCDispatchList &list = model->steps[step];
     std::vector<VkDescriptorSetLayout> layouts;
     for (uint64_t i = 0; i < list.num_dispatches; ++i)
       layouts.push_back(
-          setLayouts[model.kernels[list.dispatches[i].kernel].num_buffers]);
+          setLayouts[model->kernels[list.dispatches[i].kernel].num_buffers]);
     sets[step].resize(layouts.size());
     if (layouts.empty())
       continue;
@@ -196,10 +225,10 @@ bool VulkanDevice::createDescriptors(DeviceError &error) {
       return false;
     for (uint64_t i = 0; i < list.num_dispatches; ++i) {
       const QCDispatch &dispatch = list.dispatches[i];
-      uint32_t count = model.kernels[dispatch.kernel].num_buffers;
+      uint32_t count = model->kernels[dispatch.kernel].num_buffers;
       std::vector<VkDescriptorBufferInfo> infos(count);
       for (uint32_t j = 0; j < count; ++j) {
-        const QCDeviceBuffer &b = model.buffers[dispatch.first_buffer + j];
+        const QCDeviceBuffer &b = model->buffers[dispatch.first_buffer + j];
         const Buffer &space = spaces[b.space];
         uint64_t offset = b.offset + b.offset_per_position * positions;
         uint64_t bytes = b.size + b.size_per_position * positions;
@@ -210,7 +239,7 @@ bool VulkanDevice::createDescriptors(DeviceError &error) {
                   std::to_string(
                       physical.properties.limits.maxStorageBufferRange) +
                   " bytes of a buffer, kernel " +
-                  model.kernels[dispatch.kernel].name + " needs " +
+                  model->kernels[dispatch.kernel].name + " needs " +
                   std::to_string(bytes) +
                   (b.space == QC_SPACE_KV ? ": use a smaller --context" : "")};
           return false;
@@ -251,7 +280,7 @@ bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {
       VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
   // What was submitted before wrote: the KV cache, the state.
   barrier(both, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
-  const QCDispatchList &list = model.steps[step];
+  const QCDispatchList &list = model->steps[step];
   for (uint64_t i = 0; i < list.num_dispatches; ++i) {
     const QCDispatch &d = list.dispatches[i];
     if (d.barrier)
@@ -264,7 +293,7 @@ bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {
         error = {DeviceError::Kind::Unavailable,
                  "device '" + physical.info.name + "' runs at most " +
                      std::to_string(most) + " workgroups in a row, kernel " +
-                     model.kernels[d.kernel].name + " needs " +
+                     model->kernels[d.kernel].name + " needs " +
                      std::to_string(grid[j])};
         return false;
       }
@@ -272,7 +301,7 @@ bool VulkanDevice::record(int step, uint32_t count, DeviceError &error) {
     api.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, pipelines[d.kernel]);
     api.CmdBindDescriptorSets(
         c, VK_PIPELINE_BIND_POINT_COMPUTE,
-        pipelineLayouts[model.kernels[d.kernel].num_buffers], 0, 1,
+        pipelineLayouts[model->kernels[d.kernel].num_buffers], 0, 1,
         &sets[step][i], 0, nullptr);
     api.CmdDispatch(c, grid[0], grid[1], grid[2]);
   }
@@ -316,7 +345,7 @@ bool VulkanDevice::submit(VkCommandBuffer c, const std::string &what,
 bool VulkanDevice::replay(int step, std::span<const int32_t> ids,
                           int64_t position, DeviceError &error, size_t times) {
   auto count = static_cast<uint32_t>(ids.size());
-  if (broken || model.steps[step].num_dispatches == 0) {
+  if (broken || model->steps[step].num_dispatches == 0) {
     error = {DeviceError::Kind::Failed,
              "device '" + physical.info.name + "' cannot run this step"};
     return false;
@@ -356,7 +385,7 @@ bool VulkanDevice::run(int step, std::span<const int32_t> ids, int64_t position,
   auto count = static_cast<uint32_t>(ids.size());
   uint64_t rows = step == QC_STEP_SCORE ? count : 1;
   std::memcpy(out, spaces[QC_SPACE_LOGITS].mapped,
-              rows * model.vocab_size * sizeof(float));
+              rows * model->vocab_size * sizeof(float));
   return true;
 }
 

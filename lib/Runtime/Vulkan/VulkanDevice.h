@@ -30,7 +30,7 @@ public:
   bool runGreedy(int32_t id, int64_t position, std::span<int32_t> tokens,
                  DeviceError &error) override;
   float *input() override {
-    return model.input_columns
+    return model->input_columns
                ? static_cast<float *>(spaces[QC_SPACE_INPUT].mapped)
                : nullptr;
   }
@@ -40,7 +40,8 @@ public:
 
 private:
   VulkanDevice(const QCDeviceModel &model, const DeviceOptions &options)
-      : model(model), timeoutSeconds(options.timeoutSeconds) {}
+      : model(&model), givenTests(model.tests),
+        timeoutSeconds(options.timeoutSeconds) {}
 
   // VulkanDevice.cpp
   bool open(const DeviceOptions &options, DeviceError &error);
@@ -71,7 +72,9 @@ private:
                                      VkMemoryPropertyFlags wanted) const;
   void destroy(Buffer &buffer);
 
-  const QCDeviceModel &model;
+  /// First the one that was given, then the one that the device runs best.
+  const QCDeviceModel *model;
+  const QCDeviceTest *givenTests;
   int64_t timeoutSeconds;
   int64_t capacity = 0; ///< a multiple of QC_CAPACITY_TILE
   Api api;

@@ -57,7 +57,7 @@ static int64_t quantizeLanes(const KernelContext &ctx,
       layout.blockK == layout.paddedBlockK && layout.k % layout.blockK == 0;
   bool fits = layout.blockK >= 4 && layout.blockK <= 128 &&
               llvm::isPowerOf2_64(static_cast<uint64_t>(layout.blockK));
-  return ctx.wideLoads && isWhole && fits ? layout.blockK / 4 : 0;
+  return ctx.hasWarps() && isWhole && fits ? layout.blockK / 4 : 0;
 }
 
 int64_t mlir::qc::gpu::quantizeGroups(const KernelContext &ctx,

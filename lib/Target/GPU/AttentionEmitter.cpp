@@ -80,14 +80,14 @@ Value AttentionEmitter::reduceWarps(Value value, Value memory,
 }
 
 Value AttentionEmitter::reduceMax(Value value) {
-  if (!ctx.wideLoads)
+  if (!ctx.hasWarps())
     return b.reduceMax(value, scratch);
   return reduceWarps(value, scratch,
                      [&](Value a, Value c) { return b.fmax(a, c); });
 }
 
 Value AttentionEmitter::reduceSum(Value value) {
-  if (!ctx.wideLoads)
+  if (!ctx.hasWarps())
     return b.reduceSum(value, scratch);
   return reduceWarps(value, sumScratch,
                      [&](Value a, Value c) { return b.fadd(a, c); });
@@ -136,7 +136,7 @@ SmallVector<Value> AttentionEmitter::addValues(ValueRange sums, Value first,
       added.push_back(b.fma(p, x, acc[j]));
     return added;
   };
-  if (!ctx.wideLoads)
+  if (!ctx.hasWarps())
     return b.loop(from, count, stride, sums,
                   [&](Value i, ValueRange acc) -> SmallVector<Value> {
                     return one(i, b.load(probs, i), acc);
@@ -167,7 +167,7 @@ void AttentionEmitter::emit() {
   int64_t positions = b.threads / in.perPosition; // at a time
   probs = b.shared(b.threads);
   scratch = b.shared(b.threads);
-  if (ctx.wideLoads)
+  if (ctx.hasWarps())
     sumScratch = b.shared(b.threads);
   CacheAddress address{b, cache, in.capacity};
   Value thread = b.thread();
@@ -222,7 +222,7 @@ void AttentionEmitter::emit() {
         }
         // The next positions overwrite the probabilities; with warps that
         // happens behind the barrier of their maximum.
-        if (!ctx.wideLoads)
+        if (!ctx.hasWarps())
           b.barrier();
         return next;
       });

@@ -66,7 +66,7 @@ struct AttentionInput {
   /// weighted values, not divided by the sum.
   bool isPart = false;
   /// Threads that compute a score together, a power of two; needs
-  /// KernelContext::wideLoads.
+  /// KernelContext::hasWarps().
   int64_t perPosition = 1;
 };
 /// Words of a head in the output of a part.

@@ -67,11 +67,9 @@ static uint32_t spaceOf(StringRef name) {
   llvm_unreachable("unknown space");
 }
 
-llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
-                                              StringRef name,
-                                              DictionaryAttr device,
-                                              int64_t vocabSize,
-                                              ArrayRef<DeviceCode> codes) {
+llvm::Constant *mlir::qc::gpu::addDeviceModel(
+    llvm::Module &target, StringRef name, DictionaryAttr device,
+    int64_t vocabSize, ArrayRef<DeviceCode> codes, llvm::Constant *preferred) {
   TableBuilder t(target);
   SmallVector<llvm::Constant *> codeRows, kernels, buffers, rotary, tests;
   for (const DeviceCode &code : codes) {
@@ -93,7 +91,9 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
             {static_cast<uint32_t>(integer(kernel, "threads")), 1u, 1u}));
     kernels.push_back(t.record(
         {t.string(symbol), size, t.n32(integer(kernel, "buffers")), t.n32(0),
-         t.n32(kernel.contains("waits") ? QC_KERNEL_WAITS : 0)}));
+         t.n32(kernel.contains("waits") ? QC_KERNEL_WAITS : 0),
+         t.n32(kernel.contains("subgroup") ? integer(kernel, "subgroup")
+                                           : 0)}));
   }
   SmallVector<llvm::Constant *> lists;
   auto steps = device.getAs<DictionaryAttr>("steps");
@@ -149,7 +149,7 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
   auto *listArray = llvm::ConstantArray::get(
       llvm::ArrayType::get(lists[0]->getType(), lists.size()), lists);
   return t.global(t.record({t.n32(QC_DEVICE_ABI_VERSION),
-                            t.n32(0),
+                            t.n32(device.contains("int8_activations")),
                             t.string(name),
                             codeTable,
                             numCodes,
@@ -167,5 +167,6 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(llvm::Module &target,
                             t.n64(vocabSize),
                             t.n64(integer(device, "input_columns")),
                             testTable,
-                            numTests}));
+                            numTests,
+                            preferred ? preferred : t.null()}));
 }

@@ -44,8 +44,34 @@ Value mlir::qc::gpu::GPUBuilder::shared(int64_t elements, Type type) {
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space));
 }
 
-Value mlir::qc::gpu::GPUBuilder::reduce(
-    Value value, Value scratch, function_ref<Value(Value, Value)> combine) {
+// Subgroups need not be full, and their number is only known to the device.
+Value mlir::qc::gpu::GPUBuilder::reduceSubgroups(
+    Value value, Value scratch, mlir::gpu::AllReduceOperation operation,
+    Combine combine) {
+  Value part = mlir::gpu::SubgroupReduceOp::create(*this, value, operation,
+                                                   /*uniform=*/false);
+  Value lane = mlir::gpu::LaneIdOp::create(*this, IntegerAttr());
+  Value own = mlir::gpu::SubgroupIdOp::create(*this, IntegerAttr());
+  ifThen(compare(arith::CmpIPredicate::eq, lane, index(0)),
+         [&] { store(part, scratch, own); });
+  barrier();
+  Value count = mlir::gpu::NumSubgroupsOp::create(*this, IntegerAttr());
+  Value result =
+      loop(index(1), count, 1, load(scratch, index(0)),
+           [&](Value i, ValueRange carried) {
+             return SmallVector<Value>{combine(carried[0], load(scratch, i))};
+           })
+          .front();
+  // The scratch may be written again at once.
+  barrier();
+  return result;
+}
+
+Value mlir::qc::gpu::GPUBuilder::reduce(Value value, Value scratch,
+                                        mlir::gpu::AllReduceOperation operation,
+                                        Combine combine) {
+  if (subgroups)
+    return reduceSubgroups(value, scratch, operation, combine);
   Value own = thread();
   store(value, scratch, own);
   barrier();
@@ -88,7 +114,7 @@ mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(
     return known;
   MLIRContext *context = ctx.module.getContext();
   Location loc = NameLoc::get(StringAttr::get(context, name));
-  GPUBuilder b(loc, context, threads);
+  GPUBuilder b(loc, context, threads, ctx.subgroupReductions);
   b.setInsertionPointToEnd(ctx.kernels.getBody());
   auto kernel = mlir::gpu::GPUFuncOp::create(
       b, name, b.getFunctionType(buffers, TypeRange{}));

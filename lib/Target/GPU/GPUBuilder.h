@@ -23,10 +23,13 @@ namespace mlir::qc::gpu {
 
 class GPUBuilder : public ImplicitLocOpBuilder {
 public:
-  GPUBuilder(Location loc, MLIRContext *context, int64_t threads)
-      : ImplicitLocOpBuilder(loc, context), threads(threads) {}
+  GPUBuilder(Location loc, MLIRContext *context, int64_t threads,
+             bool subgroups)
+      : ImplicitLocOpBuilder(loc, context), threads(threads),
+        subgroups(subgroups) {}
 
   const int64_t threads; ///< of a workgroup, all in x
+  const bool subgroups;  ///< reduce, whatever size they have
 
   // Types
   MemRefType words() {
@@ -177,18 +180,26 @@ public:
   Value reduceLanes(Value value, int64_t lanes,
                     function_ref<Value(Value, Value)> combine);
 
-  /// Sum or largest of `value` over the workgroup, in all threads, in the order
-  /// of a fixed tree. `scratch` has `threads` elements. Meets a barrier.
+  /// Sum or largest of `value` over the workgroup, in all threads: in the order
+  /// of a fixed tree, or each subgroup as its device likes and then one
+  /// subgroup after the other. `scratch` has `threads` elements. Meets a
+  /// barrier.
   Value reduceSum(Value value, Value scratch) {
-    return reduce(value, scratch, [&](Value a, Value b) { return fadd(a, b); });
+    return reduce(value, scratch, mlir::gpu::AllReduceOperation::ADD,
+                  [&](Value a, Value b) { return fadd(a, b); });
   }
   Value reduceMax(Value value, Value scratch) {
-    return reduce(value, scratch, [&](Value a, Value b) { return fmax(a, b); });
+    return reduce(value, scratch, mlir::gpu::AllReduceOperation::MAXNUMF,
+                  [&](Value a, Value b) { return fmax(a, b); });
   }
 
 private:
+  using Combine = function_ref<Value(Value, Value)>;
   Value reduce(Value value, Value scratch,
-               function_ref<Value(Value, Value)> combine);
+               mlir::gpu::AllReduceOperation operation, Combine combine);
+  Value reduceSubgroups(Value value, Value scratch,
+                        mlir::gpu::AllReduceOperation operation,
+                        Combine combine);
 };
 
 /// How kernels multiply four signed with four unsigned bytes.
@@ -196,6 +207,12 @@ enum class IntegerDot {
   Emulated, ///< shifts and products
   SPIRV,    ///< OpSUDot, Vulkan 1.3
   NVVM,     ///< dp4a
+};
+
+/// A product of cooperative matrices, M x N x K bytes, by the threads of a
+/// subgroup.
+struct CooperativeShape {
+  int64_t rows, tokens, inputs, subgroup;
 };
 
 struct KernelContext {
@@ -206,14 +223,23 @@ struct KernelContext {
   IntegerDot integerDot = IntegerDot::Emulated;
   int64_t maxThreads = 128; ///< of a workgroup; Vulkan promises 128
   bool tensorCores = false; ///< mma.sync of 16x8x32 bytes, sm_80
-  /// A thread has 4 rows and loads 128 bits; warps of 32 threads exchange sums.
+  /// A thread has 4 rows and loads 128 bits.
   bool wideLoads = false;
+  /// Threads of a warp, which exchange sums by shuffles; 0 where devices
+  /// differ.
+  int64_t warpSize = 0;
   /// In steps of one token products take rounding to int8 and norms in,
-  /// attention the rotation and the KV cache. Needs wideLoads.
+  /// attention the rotation and the KV cache. Needs hasWarps().
   bool fusedSteps = false;
   /// New kernels may start before those that they depend on have ended, and
   /// wait for them by griddepcontrol (sm_90).
   bool programmatic = false;
+  std::optional<CooperativeShape> cooperative = std::nullopt;
+  bool subgroupReductions = false; ///< gpu.subgroup_reduce in reductions
+
+  /// Whether kernels are made of warps of 32 threads that load 128 bits each,
+  /// of any buffer.
+  bool hasWarps() const { return wideLoads && warpSize == 32; }
 };
 
 /// The next kernel may start.
@@ -223,6 +249,9 @@ void emitPrefetch(GPUBuilder &b, Value buffer, Value at);
 
 /// Threads of a workgroup, unless a kernel says otherwise.
 inline constexpr int64_t workgroupThreads = 128;
+
+/// Of a kernel: threads that a subgroup must have, i64; any number without it.
+inline constexpr StringLiteral subgroupSizeAttrName = "qc.subgroup_size";
 
 /// The kernel `name`; `body` fills it with its buffers when it is new. What
 /// `early` does happens before kernels that it depends on have ended: it may

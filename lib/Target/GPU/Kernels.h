@@ -171,6 +171,13 @@ inline constexpr int64_t mostTensorTokens = 64;
 /// Tokens of a tile for these weights and gate.
 int64_t tensorTokens(const MatmulSignature &sig);
 
+/// The same on the cooperative matrices of `ctx`, tokens in tiles of
+/// sig.tokens; (groups(), tokens / tile)
+Kernel cooperativeMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+/// Tokens of a tile for these weights and gate; 0 if their codes do not fit
+/// shared memory.
+int64_t cooperativeTokens(const KernelContext &ctx, const MatmulSignature &sig);
+
 /// state, weight, out; (1, tokens)
 Kernel embeddingKernel(KernelContext &ctx, WeightType weight);
 /// weight, out [n][k]; (256, n / 256): every row decoded, for --self-test

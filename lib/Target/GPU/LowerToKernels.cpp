@@ -153,7 +153,8 @@ MemoryRegion StepLowering::state() const {
 /// Tokens of a prefill step in whole tiles: kernels read, but do not write,
 /// beyond the last one.
 static int64_t tokenRows(const KernelContext &ctx) {
-  int64_t tile = ctx.tensorCores ? mostTensorTokens : tokenTile;
+  int64_t tile =
+      ctx.tensorCores || ctx.cooperative ? mostTensorTokens : tokenTile;
   return (ctx.maxTokens + tile - 1) / tile * tile;
 }
 
@@ -330,16 +331,19 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
     MatmulSignature sig;
     sig.arithmetic = arithmetic;
-    bool onTensorCores = ctx.tensorCores && input.perToken &&
-                         arithmetic == Arithmetic::Int8 &&
-                         ctx.maxTokens >= leastTensorTokens;
+    bool onMatrices = input.perToken && arithmetic == Arithmetic::Int8 &&
+                      ctx.maxTokens >= leastTensorTokens;
+    bool onTensorCores = ctx.tensorCores && onMatrices;
     sig.bias = !op.getBiases().empty();
     sig.residual = static_cast<bool>(op.getResidual());
     sig.gate = op.getGate();
     sig.weight = cast<WeightType>(op.getWeights()[first].getType());
     if (perKernel == 2)
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
-    sig.tokens = onTensorCores    ? tensorTokens(sig)
+    int64_t cooperative =
+        ctx.cooperative && onMatrices ? cooperativeTokens(ctx, sig) : 0;
+    sig.tokens = cooperative      ? cooperative
+                 : onTensorCores  ? tensorTokens(sig)
                  : input.perToken ? tokenTile
                                   : 1;
     SmallVector<MemoryRegion> activations = {input.region};
@@ -367,7 +371,9 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     Value result = op.getResults()[first / perKernel];
     regions.push_back(allocate(result, input.perToken, map).region);
     QCDeviceExtent y = {1, input.perToken ? uint32_t(sig.tokens) : 0};
-    if (onTensorCores)
+    if (cooperative)
+      launch(cooperativeMatmulKernel(ctx, sig), sig.groups(), y, regions);
+    else if (onTensorCores)
       launch(tensorMatmulKernel(ctx, sig), (sig.groups() + 3) / 4, y, regions);
     else
       launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
@@ -705,6 +711,9 @@ static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
     attrs.set("buffers", b.getI64IntegerAttr(kernel.getNumArguments()));
     if (kernel->hasAttr(programmaticAttr))
       attrs.set("waits", b.getUnitAttr());
+    if (auto subgroup =
+            kernel->getAttrOfType<IntegerAttr>(subgroupSizeAttrName))
+      attrs.set("subgroup", subgroup);
     list.push_back(attrs.getDictionary(b.getContext()));
   }
   return b.getArrayAttr(list);
@@ -735,6 +744,21 @@ void LowerToGPUKernelsPass::runOnOperation() {
                        << static_cast<int64_t>(maxThreads);
     return signalPassFailure();
   }
+  if (warpSize != 0 && warpSize != rowsPerGroup) {
+    module.emitError() << "warp-size must be 0 or " << rowsPerGroup
+                       << ", found " << static_cast<int64_t>(warpSize);
+    return signalPassFailure();
+  }
+  std::optional<CooperativeShape> cooperative;
+  if (ArrayRef<int64_t> sizes(*cooperativeMatrix); !sizes.empty()) {
+    if (!isCooperativeShape(sizes)) {
+      module.emitError()
+          << "cooperative-matrix must be M,N,K and the size of a subgroup that "
+             "tile 32 rows, 32 tokens and 64 inputs evenly";
+      return signalPassFailure();
+    }
+    cooperative = {sizes[0], sizes[1], sizes[2], sizes[3]};
+  }
   OpBuilder b(context);
   b.setInsertionPointToEnd(module.getBody());
   auto kernels = mlir::gpu::GPUModuleOp::create(b, module.getLoc(), "kernels");
@@ -750,7 +774,10 @@ void LowerToGPUKernelsPass::runOnOperation() {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
     ctx.wideLoads = wideLoads;
-    ctx.fusedSteps = wideLoads && fuseSteps;
+    ctx.warpSize = warpSize;
+    ctx.fusedSteps = ctx.hasWarps() && fuseSteps;
+    ctx.cooperative = cooperative;
+    ctx.subgroupReductions = subgroupReductions;
     ctx.target.wideLoads = wideLoads;
   }
   SymbolTable symbols(module);
@@ -783,8 +810,12 @@ void LowerToGPUKernelsPass::runOnOperation() {
     steps.set(name, plan.toAttribute(context));
     numDispatches += plan.get().size();
   }
-  for (func::FuncOp function : functions)
+  bool int8 = false;
+  for (func::FuncOp function : functions) {
+    function.walk(
+        [&](MatmulOp op) { int8 |= op.getArithmetic() == Arithmetic::Int8; });
     function.erase();
+  }
   ctx.programmatic = false;
   ArrayAttr tests = addTests(ctx);
 
@@ -818,6 +849,8 @@ void LowerToGPUKernelsPass::runOnOperation() {
   device.set("rotary", b.getArrayAttr(rotary));
   device.set("tests", tests);
   device.set("arena_bytes", b.getI64IntegerAttr(arena));
+  if (int8)
+    device.set("int8_activations", b.getUnitAttr());
   device.set("kv_bytes_per_position", b.getI64IntegerAttr(cacheBytes));
   device.set("table_bytes_per_position",
              b.getI64IntegerAttr(tables.bytesPerPosition));

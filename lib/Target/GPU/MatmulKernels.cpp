@@ -8,7 +8,9 @@
 //
 // With wide loads a thread owns four neighbouring rows, whose words are one
 // load of 128 bits, and an activation that it loads serves all four. The four
-// parts of a warp split K, too, and exchange their sums by shuffles.
+// parts of 32 threads split K, too. They exchange their sums by shuffles where
+// warps are known to have 32 threads; elsewhere all sums go to shared memory,
+// which has room for those of one token.
 //
 // int8 arithmetic: with codes c, zero point z, scale s of a K block and
 // activations x ~ sx * a, a in [-127, 127], in each block of the activations
@@ -41,9 +43,14 @@ public:
               Arithmetic arithmetic, Value blob, ValueRange activations,
               Value firstToken, int64_t tokens);
 
-  /// Partial sums of row ownRow() of each token, f32, of a warp's part of K.
+  /// Partial sums of each token, f32, of rows ownRow() and following of part
+  /// ownSplit() of K: element token * rowsLeft() + row.
   SmallVector<Value> emit(Value rowBlock);
+  int64_t rowsLeft() const { return exchanges() ? 1 : rows; }
   Value ownRow();
+  Value ownSplit();
+  /// Partial sums that a row has.
+  int64_t numSplits() const { return b.threads / (rowsPerGroup / rowsLeft()); }
 
 private:
   SmallVector<Value> blockF32(Value at, Value index, ValueRange rowParams,
@@ -61,6 +68,7 @@ private:
   SmallVector<Value>
   forChunks(ValueRange init, Value chunks, int64_t count,
             function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
+  bool exchanges() const { return rows > 1 && ctx.hasWarps(); }
   /// Sums of the thread's rows of one token become the warp's sum of one row.
   Value exchange(ValueRange rowSums);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
@@ -101,6 +109,13 @@ static bool isWide(const ::qc::PackedLayout &layout) {
          layout.blockParamBytes % 16 == 0 && layout.chunkBytes % 16 == 0;
 }
 
+/// Rows of a thread.
+static int64_t threadRows(const KernelContext &ctx,
+                          const ::qc::PackedLayout &layout, int64_t tokens) {
+  bool hasRoom = tokens == 1 || ctx.hasWarps();
+  return ctx.wideLoads && isWide(layout) && hasRoom ? 4 : 1;
+}
+
 TileEmitter::TileEmitter(GPUBuilder &b, const KernelContext &ctx,
                          WeightType weight, Arithmetic arithmetic, Value blob,
                          ValueRange activations, Value firstToken,
@@ -109,7 +124,7 @@ TileEmitter::TileEmitter(GPUBuilder &b, const KernelContext &ctx,
       e{b, b.getLoc(), blob, 1, layout.rows, Value(), ctx.target},
       format(weight.getFormat()), input(ActivationBlocks::get(weight)),
       arithmetic(arithmetic), activations(activations), firstToken(firstToken),
-      tokens(tokens), rows(ctx.wideLoads && isWide(layout) ? 4 : 1) {
+      tokens(tokens), rows(threadRows(ctx, layout, tokens)) {
   int64_t lanes = rowsPerGroup / rows; // that hold the row block
   int64_t splits = b.threads / lanes;
   e.rows = rows;
@@ -323,8 +338,6 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
 
 // A lane gives the rows away that its partner keeps.
 Value TileEmitter::exchange(ValueRange rowSums) {
-  if (rows == 1)
-    return rowSums.front();
   int64_t lanes = rowsPerGroup / rows;
   Value part = b.rem(b.div(b.thread(), lanes), rows);
   SmallVector<Value> kept(rowSums);
@@ -344,9 +357,13 @@ Value TileEmitter::exchange(ValueRange rowSums) {
 
 Value TileEmitter::ownRow() {
   int64_t lanes = rowsPerGroup / rows;
-  if (rows == 1)
+  if (!exchanges())
     return e.firstRow;
   return b.add(e.firstRow, b.rem(b.div(b.thread(), lanes), rows));
+}
+
+Value TileEmitter::ownSplit() {
+  return b.div(b.thread(), rowsPerGroup / rowsLeft());
 }
 
 SmallVector<Value> TileEmitter::emit(Value rowBlock) {
@@ -368,6 +385,8 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock) {
   if (Value scale = format.emitRowScale(e, rowParams))
     for (auto [i, sum] : llvm::enumerate(sums))
       sum = b.fmul(sum, b.element(scale, static_cast<int64_t>(i) % rows));
+  if (!exchanges())
+    return sums;
   SmallVector<Value> result;
   for (int64_t m = 0; m < tokens; ++m)
     result.push_back(exchange(ValueRange(sums).slice(m * rows, rows)));
@@ -488,8 +507,9 @@ private:
   /// workgroup's product.
   void forProduct(function_ref<void(size_t, size_t, Value, Value)> body);
   void product(size_t first, size_t count, Value out, Value rowBlock);
-  void finish(size_t first, ValueRange partials, Value out, Value row,
-              Value token, Value inTile, Value added);
+  /// `splits`: partial sums of each row, for each of the `partials`.
+  void finish(size_t first, ValueRange partials, ArrayRef<int64_t> splits,
+              Value out, Value row, Value token, Value inTile, Value added);
 
   GPUBuilder &b;
   const KernelContext &ctx;
@@ -553,8 +573,13 @@ void MatmulEmitter::prefetch() {
 }
 
 void MatmulEmitter::emit() {
+  // Warps have exchanged the sums of a thread's rows.
+  int64_t rows = 1;
+  if (!ctx.hasWarps())
+    for (WeightType weight : weights)
+      rows = std::max(rows, threadRows(ctx, weight.getLayout(), sig.tokens));
   for (size_t i = 0; i < (sig.second ? 2 : 1); ++i)
-    scratch.push_back(b.shared(sig.tokens * b.threads));
+    scratch.push_back(b.shared(sig.tokens * b.threads * rows));
   if (sig.quantizes) {
     activations = emitQuantizedInput(
         b, ActivationBlocks::get(sig.weight), input[0],
@@ -575,13 +600,13 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
   Value thread = b.thread();
   Value lane = b.rem(thread, rowsPerGroup);
   Value split = b.div(thread, rowsPerGroup);
-  int64_t splits = b.threads / rowsPerGroup;
   Value row = b.add(b.mul(rowGroup, rowsPerGroup), lane);
   // Of one token: early, so that nobody waits for it in the end.
   Value added;
   if (sig.residual && sig.tokens == 1)
     added = b.load(residual[0],
                    n % rowsPerGroup ? b.min(row, b.index(n - 1)) : row);
+  SmallVector<int64_t> splits;
   for (size_t i = 0; i < count; ++i) {
     WeightType weight = weights[first + i];
     ::qc::PackedLayout layout = weight.getLayout();
@@ -589,9 +614,16 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
         b.add(b.mul(rowGroup, layout.rowBlockBytes()), layout.headerBytes);
     TileEmitter emitter(b, ctx, weight, sig.arithmetic, blobs[first + i],
                         activations, firstToken, sig.tokens);
-    Value own = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
-    for (auto [m, sum] : llvm::enumerate(emitter.emit(rowBlock)))
-      b.store(sum, scratch[i], b.add(own, static_cast<int64_t>(m) * b.threads));
+    int64_t rows = emitter.rowsLeft();
+    splits.push_back(emitter.numSplits());
+    Value own =
+        b.add(b.mul(emitter.ownSplit(), rowsPerGroup), emitter.ownRow());
+    for (auto [j, sum] : llvm::enumerate(emitter.emit(rowBlock))) {
+      int64_t token = static_cast<int64_t>(j) / rows,
+              ownRow = static_cast<int64_t>(j) % rows;
+      b.store(sum, scratch[i],
+              b.add(own, token * splits.back() * rowsPerGroup + ownRow));
+    }
   }
   // What this kernel has to read is on its way: earlier, the weights that the
   // next one fetches would be pushed out of the cache by this one's.
@@ -602,14 +634,16 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
   auto finishRow = [&] {
     if (sig.tokens == 1) {
       b.ifThen(b.less(thread, rowsPerGroup), [&] {
-        finish(first, partials, out, row, b.index(0), b.index(0), added);
+        finish(first, partials, splits, out, row, b.index(0), b.index(0),
+               added);
       });
       return;
     }
     Value tokenCount = b.toIndex(b.load(state[0], b.index(1)));
     Value end = b.min(b.index(sig.tokens), b.sub(tokenCount, firstToken));
-    b.loop(split, end, splits, [&](Value m) {
-      finish(first, partials, out, row, b.add(firstToken, m), m, Value());
+    b.loop(split, end, b.threads / rowsPerGroup, [&](Value m) {
+      finish(first, partials, splits, out, row, b.add(firstToken, m), m,
+             Value());
     });
   };
   if (n % rowsPerGroup == 0)
@@ -618,15 +652,15 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
     b.ifThen(b.less(row, n), finishRow);
 }
 
-void MatmulEmitter::finish(size_t first, ValueRange partials, Value out,
-                           Value row, Value token, Value inTile, Value added) {
-  int64_t splits = b.threads / rowsPerGroup;
+void MatmulEmitter::finish(size_t first, ValueRange partials,
+                           ArrayRef<int64_t> splits, Value out, Value row,
+                           Value token, Value inTile, Value added) {
   Value lane = b.rem(b.thread(), rowsPerGroup);
   SmallVector<Value> results;
   for (auto [i, partial] : llvm::enumerate(partials)) {
-    Value at = b.add(b.mul(inTile, b.threads), lane);
+    Value at = b.add(b.mul(inTile, splits[i] * rowsPerGroup), lane);
     Value sum = b.load(partial, at);
-    for (int64_t s = 1; s < splits; ++s)
+    for (int64_t s = 1; s < splits[i]; ++s)
       sum = b.fadd(sum, b.load(partial, b.add(at, s * rowsPerGroup)));
     if (sig.bias)
       sum = b.fadd(sum, b.load(biases[first + i], row));

@@ -56,6 +56,7 @@ void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
   lower.wideLoads = true;
   lower.fuseSteps = true;
   lower.programmaticLaunch = true;
+  lower.warpSize = 32;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }

@@ -17,8 +17,7 @@ void mlir::qc::spirv::buildKernelsToSPIRVPipeline(OpPassManager &pm,
   pm.addPass(createCSEPass());
   pm.addPass(createPrepareSPIRVPass());
   pm.addNestedPass<mlir::gpu::GPUModuleOp>(createConvertMathToSPIRVPass());
-  pm.addPass(createConvertGPUToSPIRVPass());
-  pm.addPass(createEraseGPUModulesPass());
+  pm.addPass(createConvertKernelsPass());
   if (reproducible)
     pm.addPass(createForbidContractionPass());
   OpPassManager &module = pm.nest<mlir::spirv::ModuleOp>();
@@ -42,6 +41,7 @@ void mlir::qc::spirv::buildToSPIRVPipeline(OpPassManager &pm,
   mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
   lower.maxTokens = options.maxTokens;
   lower.reproducible = options.reproducible;
+  lower.wideLoads = true;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToSPIRVPipeline(pm, options.reproducible);
 }

@@ -8,22 +8,31 @@ def PrepareSPIRVPass : Pass<"qc-prepare-spirv", "::mlir::ModuleOp"> {
   let summary = "Say to GPU kernels what Vulkan wants to know";
   let description = [{
     Gives each `gpu.module` the target environment (Vulkan 1.1, SPIR-V 1.3; Vulkan
-    1.3, SPIR-V 1.6 where it has integer dot products), each
+    1.3, SPIR-V 1.6 where it has integer dot products or cooperative matrices), each
     kernel its entry point interface (workgroup size) and each buffer its
     storage class: `StorageBuffer`, or `Workgroup` where the memory space is the
     workgroup's. Results of an `scf.for` that may run zero times are selected from
-    its initial values, which upstream's conversion forgets. Upstream's conversions
-    need no more.
+    its initial values, which upstream's conversion forgets. A buffer that
+    `vector.load` reads gets a second argument with the same binding, an array of
+    vectors, which is loaded instead. Upstream's conversions need no more.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::spirv::SPIRVDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::spirv::SPIRVDialect"];
 }
 
-def EraseGPUModulesPass : Pass<"qc-erase-gpu-modules", "::mlir::ModuleOp"> {
-  let summary = "Erase gpu.modules that were converted";
+def ConvertKernelsPass : Pass<"qc-convert-kernels-to-spirv", "::mlir::ModuleOp"> {
+  let summary = "Convert gpu.modules to spirv.modules of the same name";
   let description = [{
-    `convert-gpu-to-spirv` leaves the modules that it converted; this pass erases
-    every `gpu.module`, and renames `@__spv__NAME` to `@NAME`.
+    Upstream's `convert-gpu-to-spirv` in place, with pointers for cooperative
+    matrices: a cast of a buffer and an index becomes the address of that element.
+
+    ```mlir
+    %p = builtin.unrealized_conversion_cast %codes, %i
+        : memref<1440xi32, #spirv.storage_class<Workgroup>>, index to !spirv.ptr<i32, Workgroup>
+    // becomes
+    %p = spirv.AccessChain %codes[%zero, %i] : ...
+    ```
   }];
+  let dependentDialects = ["::mlir::spirv::SPIRVDialect"];
 }
 
 def ForbidContractionPass : Pass<"qc-spirv-forbid-contraction"> {

@@ -1,6 +1,9 @@
 //===- PrepareSPIRV.cpp - Environment, interfaces, storage classes --------===//
+#include "WideLoads.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
@@ -22,20 +25,38 @@ struct PrepareSPIRVPass
 };
 } // namespace
 
-/// Vulkan 1.1 and nothing beyond it, or Vulkan 1.3 for integer dot products.
-static sp::TargetEnvAttr environment(MLIRContext *context, bool integerDot) {
+template <typename Op>
+static bool contains(mlir::gpu::GPUModuleOp module) {
+  return module.walk([](Op) { return WalkResult::interrupt(); })
+      .wasInterrupted();
+}
+
+/// Vulkan 1.1 and nothing beyond it, or Vulkan 1.3 for integer dot products and
+/// cooperative matrices.
+static sp::TargetEnvAttr environment(mlir::gpu::GPUModuleOp module) {
+  MLIRContext *context = module.getContext();
+  bool integerDot = contains<sp::SUDotOp>(module);
+  bool cooperative = contains<sp::KHRCooperativeMatrixMulAddOp>(module);
   SmallVector<sp::Capability> capabilities = {sp::Capability::Shader,
                                               sp::Capability::GroupNonUniform};
   SmallVector<sp::Extension> extensions = {
       sp::Extension::SPV_KHR_storage_buffer_storage_class};
+  if (contains<mlir::gpu::SubgroupReduceOp>(module))
+    capabilities.push_back(sp::Capability::GroupNonUniformArithmetic);
   if (integerDot) {
     capabilities.append({sp::Capability::DotProduct,
                          sp::Capability::DotProductInput4x8BitPacked});
     extensions.push_back(sp::Extension::SPV_KHR_integer_dot_product);
   }
-  auto triple = sp::VerCapExtAttr::get(integerDot ? sp::Version::V_1_6
-                                                  : sp::Version::V_1_3,
-                                       capabilities, extensions, context);
+  if (cooperative) {
+    capabilities.append(
+        {sp::Capability::CooperativeMatrixKHR, sp::Capability::Int8});
+    extensions.push_back(sp::Extension::SPV_KHR_cooperative_matrix);
+  }
+  auto version =
+      integerDot || cooperative ? sp::Version::V_1_6 : sp::Version::V_1_3;
+  auto triple =
+      sp::VerCapExtAttr::get(version, capabilities, extensions, context);
   return sp::TargetEnvAttr::get(triple, sp::getDefaultResourceLimits(context),
                                 sp::ClientAPI::Vulkan, sp::Vendor::Unknown,
                                 sp::DeviceType::Unknown,
@@ -78,11 +99,10 @@ void PrepareSPIRVPass::runOnOperation() {
                            sp::StorageClassAttr::get(context, storage));
   });
   for (auto module : getOperation().getOps<mlir::gpu::GPUModuleOp>()) {
-    WalkResult dots =
-        module.walk([](sp::SUDotOp) { return WalkResult::interrupt(); });
-    module->setAttr(sp::getTargetEnvAttrName(),
-                    environment(context, dots.wasInterrupted()));
+    module->setAttr(sp::getTargetEnvAttrName(), environment(module));
     for (auto kernel : module.getOps<mlir::gpu::GPUFuncOp>()) {
+      if (failed(mlir::qc::spirv::viewWideLoads(kernel)))
+        return signalPassFailure();
       std::optional<ArrayRef<int32_t>> size = kernel.getKnownBlockSize();
       if (!size) {
         kernel.emitError("has no known_block_size");

@@ -1,5 +1,8 @@
-// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 integer-dot=nvvm max-threads=512 wide-loads=true" | FileCheck %s
-// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 integer-dot=nvvm max-threads=512 wide-loads=true reproducible=true" | FileCheck %s --check-prefix=SAME
+// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 integer-dot=nvvm max-threads=512 wide-loads=true warp-size=32" | FileCheck %s
+// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 integer-dot=nvvm max-threads=512 wide-loads=true warp-size=32 reproducible=true" | FileCheck %s --check-prefix=SAME
+// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 wide-loads=true" | FileCheck %s --check-prefix=SHARED
+// RUN: not qc-opt %s --qc-lower-to-gpu-kernels=warp-size=64 2>&1 | FileCheck %s --check-prefix=WARP
+// WARP: error: warp-size must be 0 or 32, found 64
 
 // Eight lanes of a warp have a block of 32 activations, a workgroup all 16.
 // CHECK-LABEL: module
@@ -32,6 +35,15 @@
 // CHECK:         gpu.shuffle xor %{{.*}}, %[[NEAR]], %{{.*}} : f32
 // CHECK-NOT:     gpu.shuffle
 // CHECK:         gpu.barrier
+
+// Where warps are not known, 16 sums of each row meet in shared memory.
+// SHARED-LABEL: gpu.func @matmul_64x512_grouped_bits_4_group_128_scale_f16_int8_m1(
+// SHARED:         memref.alloc() : memref<512xf32, #gpu.address_space<workgroup>>
+// SHARED:         vector.load %{{.*}} {alignment = 16 : i64} : memref<?xi32>, vector<4xi32>
+// SHARED-NOT:     gpu.shuffle
+// SHARED-COUNT-4: memref.store %{{.*}} : memref<512xf32, #gpu.address_space<workgroup>>
+// SHARED:         gpu.barrier
+// SHARED-COUNT-16: memref.load %{{.*}} : memref<512xf32, #gpu.address_space<workgroup>>
 
 // SAME:     grid = array<i32: 16, 0, 1, 0, 1, 0>, kernel = "quantize_512_32_32_16"}
 // SAME-NOT: vector<4xi32>

@@ -1,5 +1,5 @@
 // RUN: qc-opt %s --qc-to-spirv=max-tokens=8 | FileCheck %s
-// RUN: qc-opt %s --qc-lower-to-gpu-kernels=max-tokens=8 --qc-gpu-kernels-to-spirv | FileCheck %s
+// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=8 wide-loads=true" --qc-gpu-kernels-to-spirv | FileCheck %s
 
 // Every value is an i32, f32 or bool; buffers are arrays of 32-bit words, so
 // nothing beyond Vulkan 1.1 is needed.
@@ -7,7 +7,7 @@
 // CHECK-LABEL: spirv.module @kernels Logical GLSL450 requires #spirv.vce<v1.0, [Shader, Matrix], [SPV_KHR_storage_buffer_storage_class]>
 // CHECK-NOT:   {{i8|f16|i64|i16}}
 // CHECK-DAG:   spirv.GlobalVariable @matmul_8x16_lut_nf4_group_16_scale_f16_m1_arg_0 bind(0, 0) : !spirv.ptr<!spirv.struct<(!spirv.rtarray<i32, stride=4> [0])>, StorageBuffer>
-// CHECK-DAG:   spirv.GlobalVariable @{{.*}} : !spirv.ptr<!spirv.struct<(!spirv.array<128 x f32>)>, Workgroup>
+// CHECK-DAG:   spirv.GlobalVariable @{{.*}} : !spirv.ptr<!spirv.struct<(!spirv.array<512 x f32>)>, Workgroup>
 // CHECK:       spirv.func @matmul_8x16_lut_nf4_group_16_scale_f16_m1()
 // CHECK:         spirv.GL.Fma
 // CHECK:         spirv.ControlBarrier <Workgroup>

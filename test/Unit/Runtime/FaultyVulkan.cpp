@@ -9,6 +9,7 @@
 //   none      there are no devices
 //   two       every device is there twice
 //   old       devices have Vulkan 1.0
+//   floor     devices have Vulkan 1.1, subgroups without arithmetic
 //   limits    kernels have at most two buffers
 //   loader    the loader has Vulkan 1.0
 //
@@ -77,6 +78,14 @@ static void getProperties(VkPhysicalDevice device,
       device, properties);
   if (fault("old"))
     properties->properties.apiVersion = VK_API_VERSION_1_0;
+  if (fault("floor")) {
+    properties->properties.apiVersion = VK_API_VERSION_1_1;
+    auto *next = static_cast<VkBaseOutStructure *>(properties->pNext);
+    for (; next; next = next->pNext)
+      if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES)
+        reinterpret_cast<VkPhysicalDeviceSubgroupProperties *>(next)
+            ->supportedOperations = VK_SUBGROUP_FEATURE_BASIC_BIT;
+  }
   if (fault("limits"))
     properties->properties.limits.maxPerStageDescriptorStorageBuffers = 2;
 }
@@ -107,8 +116,8 @@ static PFN_vkVoidFunction replaced(const char *name) {
       REPLACE("vkEnumerateInstanceVersion", fault("loader"), enumerateVersion),
       REPLACE("vkEnumeratePhysicalDevices", fault("none") || fault("two"),
               enumerateDevices),
-      REPLACE("vkGetPhysicalDeviceProperties2", fault("old") || fault("limits"),
-              getProperties),
+      REPLACE("vkGetPhysicalDeviceProperties2",
+              fault("old") || fault("limits") || fault("floor"), getProperties),
       REPLACE("vkQueueSubmit", fault("lost"), submit),
       REPLACE("vkWaitForFences", fault("hang"), waitForFences),
       REPLACE("vkAllocateMemory", fault("memory"), allocateMemory),

@@ -230,7 +230,8 @@ void ::qc::test::checkProduct(const DeviceTarget &target,
   };
   // One token by the kernel of one token; whole, ragged and several tiles.
   std::vector<size_t> counts = {1, 3, 8, 21};
-  if (arithmetic == Arithmetic::Int8OnTensorCores)
+  if (arithmetic == Arithmetic::Int8OnTensorCores ||
+      arithmetic == Arithmetic::Int8Cooperative)
     counts = {1, 9, 64, 70}; // tiles of 8 in tiles of 64
   for (size_t m : counts) {
     std::vector<int32_t> ids(m);

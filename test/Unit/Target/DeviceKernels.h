@@ -22,7 +22,13 @@
 namespace qc::test {
 
 /// How a matmul computes.
-enum class Arithmetic { F32, Int8, Int8WithDot, Int8OnTensorCores };
+enum class Arithmetic {
+  F32,
+  Int8,
+  Int8WithDot,
+  Int8OnTensorCores,
+  Int8Cooperative ///< of Vulkan
+};
 
 /// A way from qc/lm on packed weights to code for a device.
 struct DeviceTarget {

@@ -29,7 +29,10 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
                        {static_cast<uint32_t>(integer(k, "threads")), 1, 1},
                        static_cast<uint32_t>(integer(k, "buffers")),
                        0,
-                       k.contains("waits") ? uint32_t(QC_KERNEL_WAITS) : 0});
+                       k.contains("waits") ? uint32_t(QC_KERNEL_WAITS) : 0,
+                       k.contains("subgroup")
+                           ? static_cast<uint32_t>(integer(k, "subgroup"))
+                           : 0});
   }
   std::map<std::string, uint32_t> spaces = {
       {"weights", 0}, {"arena", 1},  {"kv", 2},  {"tables", 3},

@@ -94,6 +94,7 @@ static DeviceTarget makeTarget() {
     options.wideLoads = true;
     options.fuseSteps = true;
     options.programmaticLaunch = true;
+    options.warpSize = 32;
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);

@@ -14,10 +14,12 @@ struct DeviceCode {
 };
 
 /// Adds the tables of qc/Runtime/DeviceABI.h to `target`, from the attribute
-/// `qc.device` (qc-lower-to-gpu-kernels). Returns the QCDeviceModel.
+/// `qc.device` (qc-lower-to-gpu-kernels). `preferred`: another one, for devices
+/// that run it. Returns the QCDeviceModel.
 llvm::Constant *addDeviceModel(llvm::Module &target, StringRef name,
                                DictionaryAttr device, int64_t vocabSize,
-                               ArrayRef<DeviceCode> codes);
+                               ArrayRef<DeviceCode> codes,
+                               llvm::Constant *preferred = nullptr);
 
 } // namespace mlir::qc::gpu
 

@@ -28,6 +28,9 @@ inline constexpr llvm::StringLiteral programmaticAttr = "qc.programmatic";
 inline constexpr llvm::StringLiteral constantAttr = "qc.constant";
 /// Bytes that a memref.prefetch of such a kernel brings to the cache.
 inline constexpr int64_t prefetchBytes = 4096;
+/// Whether kernels can be made of cooperative matrices of M, N, K and subgroups
+/// of these sizes (qc-lower-to-gpu-kernels{cooperative-matrix=...}).
+bool isCooperativeShape(ArrayRef<int64_t> sizes);
 
 } // namespace mlir::qc::gpu
 
