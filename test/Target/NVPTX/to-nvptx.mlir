@@ -6,7 +6,7 @@
 
 // CHECK-LABEL: gpu.module @kernels
 // CHECK-NOT:   __nv_
-// CHECK:       llvm.func @matmul_8x64_grouped_bits_4_group_64_scale_f16_int8_m1(
+// CHECK:       llvm.func @matmul_8x64_grouped_bits_4_group_64_scale_f16_int8{{(_quantizing)?}}_m1(
 // CHECK-SAME:    !llvm.ptr {llvm.align = 16 : i64, llvm.noalias, llvm.readonly}
 // CHECK-SAME:    gpu.kernel
 // CHECK-SAME:    nvvm.kernel

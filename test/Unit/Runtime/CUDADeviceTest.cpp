@@ -92,10 +92,10 @@ protected:
 
 void CUDADeviceTest::makeModel() {
   kernels = {
-      {"look_up", {4, 1, 1}, 3, 0, 0},  {"look_up_twice", {4, 1, 1}, 3, 0, 0},
-      {"remember", {1, 1, 1}, 2, 0, 0}, {"all", {8, 1, 1}, 7, 0, 0},
-      {"last", {8, 1, 1}, 7, 0, 0},     {"twice", {8, 1, 1}, 1, 0, 0},
-      {"decode", {256, 1, 1}, 2, 0, 0}};
+      {"look_up", {4, 1, 1}, 3, 0, 0, 0},  {"look_up_twice", {4, 1, 1}, 3, 0, 0, 0},
+      {"remember", {1, 1, 1}, 2, 0, 0, 0}, {"all", {8, 1, 1}, 7, 0, 0, 0},
+      {"last", {8, 1, 1}, 7, 0, 0, 0},     {"twice", {8, 1, 1}, 1, 0, 0, 0},
+      {"decode", {256, 1, 1}, 2, 0, 0, 0}};
   // Spaces 0 to 5; a at 0, b at 256 of the arena; u behind w.
   auto whole = [](uint32_t space) {
     return QCDeviceBuffer{space, 1, 0, 0, 256, 0};
