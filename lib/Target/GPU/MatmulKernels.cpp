@@ -27,6 +27,7 @@ using namespace mlir::qc;
 using mlir::qc::gpu::GPUBuilder;
 using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
+using mlir::qc::gpu::MatmulArguments;
 using mlir::qc::gpu::MatmulSignature;
 using mlir::qc::gpu::prefetchBytes;
 using mlir::qc::gpu::rowsPerGroup;
@@ -398,13 +399,12 @@ std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
   return name + llvm::formatv("_m{0}", sig.tokens).str();
 }
 
-/// All weights, in the order of their buffers.
-static SmallVector<WeightType> weightsOf(const MatmulSignature &sig) {
-  SmallVector<WeightType> weights = {sig.weight};
-  if (sig.second)
-    weights.push_back(*sig.second);
-  weights.append(sig.others);
-  return weights;
+SmallVector<WeightType> MatmulSignature::weights() const {
+  SmallVector<WeightType> all = {weight};
+  if (second)
+    all.push_back(*second);
+  all.append(others);
+  return all;
 }
 
 SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
@@ -414,7 +414,7 @@ SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
       MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
   Type floats =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  size_t weights = weightsOf(sig).size();
+  size_t weights = sig.weights().size();
   SmallVector<Type> buffers;
   if (sig.tokens > 1)
     buffers.push_back(words);
@@ -455,61 +455,31 @@ void MatmulSignature::chooseThreads(int64_t most) {
     threads *= 2;
 }
 
-namespace {
+mlir::qc::gpu::MatmulArguments::MatmulArguments(const MatmulSignature &sig,
+                                                ValueRange args) {
+  size_t next = 0, weights = sig.weights().size();
+  auto take = [&](size_t count) {
+    ValueRange taken = args.slice(next, count);
+    next += count;
+    return taken;
+  };
+  bool int8 = sig.arithmetic == Arithmetic::Int8;
+  state = take(sig.tokens > 1);
+  blobs = take(weights);
+  input = take(int8 && !sig.quantizes ? 3 : 1);
+  gamma = take(sig.normEps.has_value());
+  biases = take(sig.bias ? weights : 0);
+  residual = take(sig.residual);
+  outs = take(1 + sig.others.size());
+}
 
-/// Emits the kernel of a signature.
-class MatmulEmitter {
-public:
-  MatmulEmitter(GPUBuilder &b, const KernelContext &ctx,
-                const MatmulSignature &sig, ValueRange args)
-      : b(b), ctx(ctx), sig(sig), weights(weightsOf(sig)) {
-    size_t next = 0;
-    auto take = [&](size_t count) {
-      ValueRange taken = args.slice(next, count);
-      next += count;
-      return taken;
-    };
-    bool int8 = sig.arithmetic == Arithmetic::Int8;
-    state = take(sig.tokens > 1);
-    blobs = take(weights.size());
-    input = take(int8 && !sig.quantizes ? 3 : 1);
-    gamma = take(sig.normEps.has_value());
-    biases = take(sig.bias ? weights.size() : 0);
-    residual = take(sig.residual);
-    outs = take(1 + sig.others.size());
-  }
-
-  void emit();
-  /// Begins to fetch a part of the workgroup's weights, `bytes` of the kernel's
-  /// from `first` on.
-  void prefetch(int64_t first, int64_t bytes);
-  /// Before the kernel may read its input.
-  void prefetchEarly();
-
-private:
-  /// body(weights from `first` on, how many, output, row block) for the
-  /// workgroup's product.
-  void forProduct(function_ref<void(size_t, size_t, Value, Value)> body);
-  void product(size_t first, size_t count, Value out, Value rowBlock);
-  void finish(size_t first, ValueRange partials, Value out, Value row,
-              Value token, Value inTile, Value added);
-
-  GPUBuilder &b;
-  const KernelContext &ctx;
-  const MatmulSignature &sig;
-  SmallVector<WeightType> weights;
-  ValueRange state, blobs, input, gamma, biases, residual, outs;
-  SmallVector<Value> activations, scratch;
-  Value firstToken; ///< of the tile in the activations
-};
-
-} // namespace
-
-void MatmulEmitter::forProduct(
+void mlir::qc::gpu::forProduct(
+    GPUBuilder &b, const MatmulSignature &sig, ValueRange outs,
     function_ref<void(size_t, size_t, Value, Value)> body) {
   size_t fused = sig.second ? 2 : 1;
   if (sig.others.empty())
     return body(0, fused, outs[0], b.groupX());
+  SmallVector<WeightType> weights = sig.weights();
   Value group = b.groupX();
   int64_t begin = 0;
   for (size_t i = 0; i < outs.size(); ++i) {
@@ -523,8 +493,13 @@ void MatmulEmitter::forProduct(
   }
 }
 
-void MatmulEmitter::prefetch(int64_t first, int64_t bytes) {
-  forProduct([&](size_t weight, size_t count, Value, Value rowBlock) {
+/// Begins to fetch a part of the workgroup's weights, `bytes` of the kernel's
+/// from `first` on.
+static void prefetch(GPUBuilder &b, const MatmulSignature &sig,
+                     const MatmulArguments &args, int64_t first,
+                     int64_t bytes) {
+  SmallVector<WeightType> weights = sig.weights();
+  auto body = [&](size_t weight, size_t count, Value, Value rowBlock) {
     int64_t share = prefetchBytes * sig.groups() * static_cast<int64_t>(count);
     for (size_t i = weight; i < weight + count; ++i) {
       ::qc::PackedLayout layout = weights[i].getLayout();
@@ -541,12 +516,13 @@ void MatmulEmitter::prefetch(int64_t first, int64_t bytes) {
                        layout.headerBytes + begin * prefetchBytes);
       at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
       b.ifThen(b.less(b.thread(), end - begin), [&] {
-        memref::PrefetchOp::create(b, blobs[i], ValueRange{at},
+        memref::PrefetchOp::create(b, args.blobs[i], ValueRange{at},
                                    /*isWrite=*/false, /*localityHint=*/3,
                                    /*isDataCache=*/true);
       });
     }
-  });
+  };
+  mlir::qc::gpu::forProduct(b, sig, args.outs, body);
 }
 
 /// Fetched before the kernel may read its input: this hides its start. Much
@@ -554,6 +530,40 @@ void MatmulEmitter::prefetch(int64_t first, int64_t bytes) {
 static constexpr int64_t earlyBytes = 16 << 20;
 /// While it prepares its input: what memory delivers in that time.
 static constexpr int64_t inputBytes = 8 << 20;
+
+void mlir::qc::gpu::prefetchWeights(GPUBuilder &b, const MatmulSignature &sig,
+                                    const MatmulArguments &args) {
+  prefetch(b, sig, args, 0, earlyBytes);
+}
+
+namespace {
+
+/// Emits the kernel of a signature.
+class MatmulEmitter : MatmulArguments {
+public:
+  MatmulEmitter(GPUBuilder &b, const KernelContext &ctx,
+                const MatmulSignature &sig, ValueRange args)
+      : MatmulArguments(sig, args), b(b), ctx(ctx), sig(sig),
+        weights(sig.weights()) {}
+
+  void emit();
+  /// Before the kernel may read its input.
+  void prefetchEarly();
+
+private:
+  void product(size_t first, size_t count, Value out, Value rowBlock);
+  void finish(size_t first, ValueRange partials, Value out, Value row,
+              Value token, Value inTile, Value added);
+
+  GPUBuilder &b;
+  const KernelContext &ctx;
+  const MatmulSignature &sig;
+  SmallVector<WeightType> weights;
+  SmallVector<Value> activations, scratch;
+  Value firstToken; ///< of the tile in the activations
+};
+
+} // namespace
 
 void MatmulEmitter::prefetchEarly() {
   if (sig.normEps) {
@@ -565,7 +575,7 @@ void MatmulEmitter::prefetchEarly() {
             /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
       });
   }
-  prefetch(0, earlyBytes);
+  prefetchWeights(b, sig, *this);
 }
 
 void MatmulEmitter::emit() {
@@ -573,7 +583,7 @@ void MatmulEmitter::emit() {
     scratch.push_back(b.shared(sig.tokens * b.threads));
   if (sig.quantizes) {
     if (ctx.programmatic)
-      prefetch(earlyBytes, inputBytes);
+      prefetch(b, sig, *this, earlyBytes, inputBytes);
     activations = emitQuantizedInput(
         b, ActivationBlocks::get(sig.weight), input[0],
         sig.normEps ? Value(gamma[0]) : Value(), sig.normEps.value_or(0));
@@ -582,9 +592,10 @@ void MatmulEmitter::emit() {
     activations.assign(input.begin(), input.end());
     firstToken = b.mul(b.groupY(), sig.tokens);
   }
-  forProduct([&](size_t first, size_t count, Value out, Value rowBlock) {
-    product(first, count, out, rowBlock);
-  });
+  forProduct(b, sig, outs,
+             [&](size_t first, size_t count, Value out, Value rowBlock) {
+               product(first, count, out, rowBlock);
+             });
 }
 
 void MatmulEmitter::product(size_t first, size_t count, Value out,
