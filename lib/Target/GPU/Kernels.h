@@ -184,6 +184,12 @@ inline constexpr int64_t mostTensorTokens = 64;
 /// Tokens of a tile for these weights and gate.
 int64_t tensorTokens(const MatmulSignature &sig);
 
+/// The same for few tokens: a workgroup a row block, whose warps share K; also
+/// with others. sig.tokens, a multiple of 8; (groups(), tokens / tile)
+Kernel fewTokensMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+/// Threads of its workgroups.
+int64_t fewTokensThreads(const KernelContext &ctx, const MatmulSignature &sig);
+
 /// state, weight, out; (1, tokens)
 Kernel embeddingKernel(KernelContext &ctx, WeightType weight);
 /// weight, out [n][k]; (256, n / 256): every row decoded, for --self-test

@@ -37,9 +37,9 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
     Option<"fuseSteps", "fuse-steps", "bool", "false",
            "In steps of one token let products normalize and round their input and attention rotate and append (with wide-loads)">,
     Option<"programmaticLaunch", "programmatic-launch", "bool", "false",
-           "Kernels of steps of one token start early and wait by nvvm.griddepcontrol (sm_90)">,
+           "Kernels of steps of one token and of few start early and wait by nvvm.griddepcontrol (sm_90)">,
     Option<"tensorCores", "tensor-cores", "bool", "false",
-           "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80)">,
+           "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80), with steps of few tokens">,
   ];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
