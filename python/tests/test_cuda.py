@@ -127,8 +127,9 @@ class CudaTest(tools.Scratch):
         """The codes are the CPU's but where an activation lies on the border of
         two codes; what such flips change stays below what rounding to int8 itself
         changes (root mean squares)."""
-        ids = self.write_ids([1] + [(37 * i) % 512 for i in range(60)])
+        numbers = [1] + [(37 * i) % 512 for i in range(60)]
         for recipe in ("int4_sym", "int4_asym", "int8", "nf4"):
+            ids = self.write_ids(numbers)
             logits = {}
             for activations in ("f32", "int8"):
                 options = (f"--quantize={recipe}", f"--activations={activations}")
@@ -142,6 +143,12 @@ class CudaTest(tools.Scratch):
                 print(f"{recipe} {arch}: flips {apart.std():.1e}, "
                       f"int8 {rounding.std():.1e}")  # fmt: skip
                 self.assertLessEqual(apart.std(), rounding.std(), recipe)
+            # Steps of at most 16 tokens have kernels of their own.
+            few = self.logits(gpu, self.write_ids(numbers[:9]))
+            apart = few - logits["cpu", "int8"][:9]
+            self.assertLessEqual(apart.std(), rounding.std(), recipe)
+            greedy = self.greedy(gpu, self.write_ids(numbers[:9]), 1)
+            self.assertEqual(greedy, [int(few[-1].argmax())], recipe)
 
     def test_int8_cache(self):
         """As test_vulkan.py: most logits agree with the CPU's to f32 rounding."""
@@ -184,8 +191,15 @@ class CudaTest(tools.Scratch):
                 self.assertRegex(done.stderr, rf"^\S+: error: .*{message}[^\n]*\n$")
 
     def test_self_test(self):
-        for recipe, tests in (("int4_sym", 3), ("int8", 2), ("nf4", 3), ("e8p", 3), ("none", 2)):
-            gpu = self.compile(STORIES, f"--quantize={recipe}")
+        for recipe, arch, tests in (
+            ("int4_sym", "sm_75", 3),
+            ("nf4", "sm_75", 3),
+            ("int8", "sm_75", 2),
+            ("e8p", "sm_75", 3),
+            ("none", "sm_75", 2),
+            ("int4_sym", "sm_80", 4),  # with steps of few tokens
+        ):
+            gpu = self.compile(STORIES, f"--quantize={recipe}", f"--gpu-arch={arch}")
             with self.driver(gpu):
                 done = tools.run([gpu, "--self-test"])
             device = "" if ON_GPU else "Emulated GPU A"

@@ -179,8 +179,14 @@ enum {
   QC_STEP_DECODE_GREEDY = 3,
   /// Optional. As decode; then QC_SPACE_TOP has the best candidates.
   QC_STEP_DECODE_TOP = 4,
-  QC_NUM_STEPS = 5,
+  /// Optional. As prefill and score, of at most QC_FEW_TOKENS tokens: in about
+  /// the time of one.
+  QC_STEP_PREFILL_FEW = 5,
+  QC_STEP_SCORE_FEW = 6,
+  QC_NUM_STEPS = 7,
 };
+
+#define QC_FEW_TOKENS 16
 
 typedef struct QCDispatchList {
   const QCDispatch *dispatches;

@@ -81,7 +81,8 @@ int Program::runProfile() {
                     static_cast<size_t>(qc_model.device->input_columns),
                 0.5f);
   DeviceProfile prefill, decode;
-  if (!device->profile(QC_STEP_PREFILL, ids, 0, prefill, error) ||
+  int step = stepFor(*qc_model.device, QC_STEP_PREFILL, ids.size());
+  if (!device->profile(step, ids, 0, prefill, error) ||
       !device->profile(QC_STEP_DECODE, std::span(ids).first(1), position,
                        decode, error))
     return failDevice(error);

@@ -358,7 +358,7 @@ bool CUDADevice::replay(int step, std::span<const int32_t> ids,
 
 bool CUDADevice::run(int step, std::span<const int32_t> ids, int64_t position,
                      float *out, DeviceError &error) {
-  uint64_t rows = step == QC_STEP_SCORE ? ids.size() : 1;
+  uint64_t rows = scores(step) ? ids.size() : 1;
   uint64_t bytes = rows * model.vocab_size * sizeof(float);
   if (rows > logitRows && !broken) {
     if (!check(api.CtxSetCurrent(context), "a step", error))

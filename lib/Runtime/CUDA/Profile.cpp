@@ -83,7 +83,7 @@ bool CUDADevice::profile(int step, std::span<const int32_t> ids,
                          int64_t position, DeviceProfile &profile,
                          DeviceError &error) {
   // Leaves the state, and in each buffer numbers that kernels may read.
-  uint64_t rows = step == QC_STEP_SCORE ? ids.size() : 1;
+  uint64_t rows = scores(step) ? ids.size() : 1;
   std::vector<float> out(rows * model.vocab_size);
   if (!run(step, ids, position, out.data(), error))
     return false;

@@ -277,8 +277,10 @@ static std::string compareLogits(std::span<const float> alone,
   return "";
 }
 
-/// The logits of some tokens at once against those of one at a time.
-static std::string testSteps(const QCDeviceModel &model, Device &device) {
+/// The logits of some tokens at once, by `step`, against those of one at a
+/// time.
+static std::string testSteps(const QCDeviceModel &model, Device &device,
+                             int step) {
   auto vocabulary = static_cast<size_t>(model.vocab_size);
   std::vector<int32_t> ids(std::min<size_t>(11, model.max_tokens));
   for (size_t i = 0; i < ids.size(); ++i)
@@ -291,7 +293,7 @@ static std::string testSteps(const QCDeviceModel &model, Device &device) {
   for (float &value : hidden)
     value = random.next();
   std::copy(hidden.begin(), hidden.end(), device.input());
-  if (!device.run(QC_STEP_SCORE, ids, 0, together.data(), error))
+  if (!device.run(step, ids, 0, together.data(), error))
     return error.message;
   for (size_t i = 0; i < ids.size(); ++i) {
     std::copy_n(hidden.data() + i * model.input_columns, model.input_columns,
@@ -317,7 +319,11 @@ bool qc::rt::selfTest(const QCDeviceModel &model, Device &device, bool quiet) {
   };
   for (uint64_t i = 0; i < model.num_tests; ++i)
     count("decode", model.tests[i].format, testFormat(model.tests[i], device));
-  count("steps", "one token and several", testSteps(model, device));
+  count("steps", "one token and several",
+        testSteps(model, device, QC_STEP_SCORE));
+  if (model.steps[QC_STEP_SCORE_FEW].num_dispatches)
+    count("steps", "one token and few",
+          testSteps(model, device, QC_STEP_SCORE_FEW));
   std::printf("%lld passed, %lld failed on %s\n",
               static_cast<long long>(passed), static_cast<long long>(failed),
               device.info().name.c_str());

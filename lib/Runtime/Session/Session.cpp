@@ -97,7 +97,7 @@ bool Session::step(int kind, std::span<const int32_t> ids, float *out,
   }
   stepBefore(kind, ids);
   DeviceError reason;
-  if (!gpu->run(kind, ids, used, out, reason))
+  if (!gpu->run(stepFor(*m.device, kind, ids.size()), ids, used, out, reason))
     return !failed(reason, error);
   used += static_cast<int64_t>(ids.size());
   return true;

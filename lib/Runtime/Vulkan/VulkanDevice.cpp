@@ -383,7 +383,7 @@ bool VulkanDevice::run(int step, std::span<const int32_t> ids, int64_t position,
   if (!replay(step, ids, position, error))
     return false;
   auto count = static_cast<uint32_t>(ids.size());
-  uint64_t rows = step == QC_STEP_SCORE ? count : 1;
+  uint64_t rows = scores(step) ? count : 1;
   std::memcpy(out, spaces[QC_SPACE_LOGITS].mapped,
               rows * model->vocab_size * sizeof(float));
   return true;

@@ -97,8 +97,8 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(
   }
   SmallVector<llvm::Constant *> lists;
   auto steps = device.getAs<DictionaryAttr>("steps");
-  for (StringRef step :
-       {"decode", "prefill", "score", "decode_greedy", "decode_top"}) {
+  for (StringRef step : {"decode", "prefill", "score", "decode_greedy",
+                         "decode_top", "prefill_few", "score_few"}) {
     SmallVector<llvm::Constant *> dispatches;
     if (auto list = steps.getAs<ArrayAttr>(step))
       for (auto d : list.getAsRange<DictionaryAttr>()) {

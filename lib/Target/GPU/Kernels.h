@@ -147,6 +147,8 @@ struct MatmulSignature {
   /// with few row blocks.
   void chooseThreads(int64_t most);
   int64_t groups() const;
+  /// All of them, in the order of their buffers.
+  SmallVector<WeightType> weights() const;
 };
 /// Most tokens that share a decoded weight.
 inline constexpr int64_t tokenTile = 8;
@@ -160,6 +162,21 @@ Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 /// The name and the buffers of its kernel.
 std::string matmulName(const MatmulSignature &sig);
 SmallVector<Type> matmulBuffers(KernelContext &ctx, const MatmulSignature &sig);
+/// The same, apart.
+struct MatmulArguments {
+  MatmulArguments(const MatmulSignature &sig, ValueRange args);
+  ValueRange state, blobs, input, gamma, biases, residual, outs;
+};
+/// body(weights from `first` on, how many, output, row block) for the product
+/// of this workgroup.
+void forProduct(
+    GPUBuilder &b, const MatmulSignature &sig, ValueRange outs,
+    function_ref<void(size_t first, size_t count, Value out, Value rowBlock)>
+        body);
+/// Before the kernel may read its input: fetches a part of this workgroup's
+/// weights into the cache, which hides the kernel's start.
+void prefetchWeights(GPUBuilder &b, const MatmulSignature &sig,
+                     const MatmulArguments &args);
 /// The value of a splat constant that is an integer.
 std::optional<int64_t> matchInteger(Value vector);
 
@@ -177,6 +194,11 @@ Kernel cooperativeMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 /// Tokens of a tile for these weights and gate; 0 if their codes do not fit
 /// shared memory.
 int64_t cooperativeTokens(const KernelContext &ctx, const MatmulSignature &sig);
+/// The same for few tokens: a workgroup a row block, whose warps share K; also
+/// with others. sig.tokens, a multiple of 8; (groups(), tokens / tile)
+Kernel fewTokensMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+/// Threads of its workgroups.
+int64_t fewTokensThreads(const KernelContext &ctx, const MatmulSignature &sig);
 
 /// state, weight, out; (1, tokens)
 Kernel embeddingKernel(KernelContext &ctx, WeightType weight);

@@ -54,13 +54,18 @@ struct Place {
   std::optional<MemoryRegion> rotary;
 };
 
+/// Tokens of a tile in steps of few tokens.
+constexpr int64_t fewTokensTile = 16;
+static_assert(QC_FEW_TOKENS % fewTokensTile == 0);
+
 /// Lowers one entry point.
 class StepLowering {
 public:
+  /// `maxTokens`: of the step.
   StepLowering(KernelContext &ctx, SymbolTable &symbols, RotaryTables &tables,
-               DispatchPlan &plan, bool oneToken)
+               DispatchPlan &plan, bool oneToken, int64_t maxTokens)
       : ctx(ctx), symbols(symbols), tables(tables), plan(plan),
-        oneToken(oneToken) {}
+        oneToken(oneToken), maxTokens(maxTokens) {}
 
   LogicalResult run(func::FuncOp entry);
   /// Adds what chooses a token from the logits; false if the vocabulary is too
@@ -69,6 +74,8 @@ public:
   int64_t cacheBytesPerPosition() const { return cacheBytes; }
   /// Of the hidden states that the entry point takes; 0 if it begins with ids.
   int64_t inputColumns() const { return columns; }
+  /// Whether it has kernels for few tokens.
+  bool hasFewTokens() const { return usesFewTokens; }
 
 private:
   using Map = DenseMap<Value, Place>;
@@ -82,6 +89,8 @@ private:
   /// is not made for them.
   bool lowerFused(MatmulOp op, Map &map);
   bool canFuse(MatmulOp op) const;
+  /// Kernels of few tokens, one where its weights group their inputs alike.
+  LogicalResult lowerFewTokens(MatmulOp op, Map &map);
   /// Whether all who use the norm can compute it themselves.
   bool canFuseNorm(lm::RMSNormOp norm) const;
   bool canFuseRotary(lm::RotaryOp rotary) const;
@@ -99,6 +108,18 @@ private:
   static std::optional<int64_t> gammaOf(const Place &place) {
     return place.gamma ? std::optional(place.gamma->offset) : std::nullopt;
   }
+  /// Tokens in whole tiles: kernels read, but do not write, beyond the last
+  /// one.
+  int64_t tokenRows() const {
+    bool onMatrices = ctx.tensorCores || ctx.cooperative;
+    int64_t tile = !onMatrices                  ? tokenTile
+                   : ctx.tensorCores && isFew() ? fewTokensTile
+                                                : mostTensorTokens;
+    return llvm::alignTo(maxTokens, tile);
+  }
+  /// Of several tokens, but so few that their number does not make a step
+  /// longer.
+  bool isFew() const { return !oneToken && maxTokens <= QC_FEW_TOKENS; }
   static QCDeviceExtent rows(const Place &place) {
     return place.perToken ? QCDeviceExtent{1, 1} : QCDeviceExtent{1, 0};
   }
@@ -108,6 +129,8 @@ private:
   RotaryTables &tables;
   DispatchPlan &plan;
   bool oneToken;
+  int64_t maxTokens;
+  bool usesFewTokens = false;
   struct Quantized {
     std::optional<unsigned> buffer; ///< none: the input of the step
     std::optional<int64_t> gamma;   ///< where its factors lie, of a norm
@@ -121,8 +144,8 @@ private:
 
 } // namespace
 
-/// Steps of fewer tokens waste most of a tile.
-static constexpr int64_t leastTensorTokens = 16;
+/// Steps of fewer tokens waste most of a tile of matrices.
+static constexpr int64_t leastMatrixTokens = 16;
 
 static int64_t columnsOf(Value tensor) {
   return cast<RankedTensorType>(tensor.getType()).getDimSize(1);
@@ -150,22 +173,14 @@ MemoryRegion StepLowering::state() const {
   return region;
 }
 
-/// Tokens of a prefill step in whole tiles: kernels read, but do not write,
-/// beyond the last one.
-static int64_t tokenRows(const KernelContext &ctx) {
-  int64_t tile =
-      ctx.tensorCores || ctx.cooperative ? mostTensorTokens : tokenTile;
-  return (ctx.maxTokens + tile - 1) / tile * tile;
-}
-
 Place &StepLowering::allocate(Value tensor, bool perToken, Map &map) {
   Place place;
   place.perToken = perToken;
-  int64_t rows = perToken ? tokenRows(ctx) : 1;
+  int64_t rows = perToken ? tokenRows() : 1;
   int64_t bytes = rows * columnsOf(tensor) * 4;
   if (tensor == logits) {
     place.region.space = QC_SPACE_LOGITS;
-    place.region.size = (perToken ? ctx.maxTokens : 1) * columnsOf(tensor) * 4;
+    place.region.size = (perToken ? maxTokens : 1) * columnsOf(tensor) * 4;
   } else {
     place.region = plan.allocate(bytes);
   }
@@ -206,7 +221,7 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
     if (known.buffer == input.region.buffer && known.layout == layout &&
         known.gamma == gammaOf(input))
       return known.regions;
-  int64_t rowCount = input.perToken ? tokenRows(ctx) : 1;
+  int64_t rowCount = input.perToken ? tokenRows() : 1;
   int64_t blockBytes = rowCount * layout.blocks * 4;
   SmallVector<MemoryRegion> regions = {
       input.region,
@@ -315,6 +330,57 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
   return true;
 }
 
+LogicalResult StepLowering::lowerFewTokens(MatmulOp op, Map &map) {
+  usesFewTokens = true;
+  Place input = map[op.getInput()];
+  SmallVector<WeightType> types;
+  for (Type type : op.getWeights().getTypes())
+    types.push_back(cast<WeightType>(type));
+  bool isAlike = llvm::all_of(types, [&](WeightType type) {
+    return ActivationBlocks::get(type) == ActivationBlocks::get(types[0]);
+  });
+  if (op.getGate() && !isAlike)
+    return op.emitOpError(
+        "weights of one matmul must group their inputs alike");
+  size_t perKernel = op.getGate()                   ? 2
+                     : isAlike && !op.getResidual() ? types.size()
+                                                    : 1;
+  for (size_t first = 0; first < types.size(); first += perKernel) {
+    MatmulSignature sig;
+    sig.arithmetic = Arithmetic::Int8;
+    sig.bias = !op.getBiases().empty();
+    sig.residual = static_cast<bool>(op.getResidual());
+    sig.gate = op.getGate();
+    sig.tokens = fewTokensTile;
+    sig.weight = types[first];
+    ArrayRef<WeightType> others =
+        ArrayRef(types).slice(first + 1, perKernel - 1);
+    if (sig.gate) {
+      sig.second = others.front();
+      others = others.drop_front();
+    }
+    sig.others.assign(others.begin(), others.end());
+    sig.threads = fewTokensThreads(ctx, sig);
+    SmallVector<MemoryRegion> regions = {state()};
+    for (Value weight : op.getWeights().slice(first, perKernel))
+      regions.push_back(map[weight].region);
+    llvm::append_range(regions,
+                       quantize(input, ActivationBlocks::get(sig.weight)));
+    if (sig.bias)
+      for (Value bias : op.getBiases().slice(first, perKernel))
+        regions.push_back(map[bias].region);
+    if (sig.residual)
+      regions.push_back(map[op.getResidual()].region);
+    size_t outs = 1 + sig.others.size();
+    size_t firstOut = op.getGate() ? first / 2 : first;
+    for (Value result : op.getResults().slice(firstOut, outs))
+      regions.push_back(allocate(result, /*perToken=*/true, map).region);
+    launch(fewTokensMatmulKernel(ctx, sig), sig.groups(),
+           {1, static_cast<uint32_t>(sig.tokens)}, regions, outs);
+  }
+  return success();
+}
+
 LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   auto arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
   if (arithmetic == Arithmetic::BF16)
@@ -328,12 +394,13 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   // A gate needs both products in one kernel; otherwise weights are
   // independent.
   size_t perKernel = op.getGate() ? 2 : 1;
+  bool onMatrices = input.perToken && arithmetic == Arithmetic::Int8;
+  if (ctx.tensorCores && onMatrices && isFew())
+    return lowerFewTokens(op, map);
+  bool onTensorCores = ctx.tensorCores && onMatrices;
   for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
     MatmulSignature sig;
     sig.arithmetic = arithmetic;
-    bool onMatrices = input.perToken && arithmetic == Arithmetic::Int8 &&
-                      ctx.maxTokens >= leastTensorTokens;
-    bool onTensorCores = ctx.tensorCores && onMatrices;
     sig.bias = !op.getBiases().empty();
     sig.residual = static_cast<bool>(op.getResidual());
     sig.gate = op.getGate();
@@ -341,7 +408,9 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     if (perKernel == 2)
       sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
     int64_t cooperative =
-        ctx.cooperative && onMatrices ? cooperativeTokens(ctx, sig) : 0;
+        ctx.cooperative && onMatrices && maxTokens >= leastMatrixTokens
+            ? cooperativeTokens(ctx, sig)
+            : 0;
     sig.tokens = cooperative      ? cooperative
                  : onTensorCores  ? tensorTokens(sig)
                  : input.perToken ? tokenTile
@@ -787,19 +856,23 @@ void LowerToGPUKernelsPass::runOnOperation() {
   SmallVector<func::FuncOp> functions;
   for (auto function : module.getOps<func::FuncOp>())
     functions.push_back(function);
-  for (StringRef name :
-       {"decode", "prefill", "score", "decode_top", "decode_greedy"}) {
-    bool chooses = name.starts_with("decode_");
-    auto entry = symbols.lookup<func::FuncOp>(chooses ? "decode" : name);
-    if (!entry)
+  for (StringRef name : {"decode", "prefill_few", "score_few", "prefill",
+                         "score", "decode_top", "decode_greedy"}) {
+    bool chooses = name.starts_with("decode_"), isFew = name.ends_with("_few");
+    auto entry = symbols.lookup<func::FuncOp>(name.split('_').first);
+    if (!entry || (isFew && (!ctx.tensorCores || maxTokens <= QC_FEW_TOKENS)))
       continue;
     DispatchPlan plan;
-    // Kernels of several tokens run long enough to be started one by one.
-    ctx.programmatic = programmaticLaunch && name.starts_with("decode");
-    StepLowering lowering(ctx, symbols, tables, plan,
-                          name.starts_with("decode"));
+    bool oneToken = name.starts_with("decode");
+    // Kernels of many tokens run long enough to be started one by one.
+    ctx.programmatic = programmaticLaunch && (oneToken || isFew);
+    StepLowering lowering(ctx, symbols, tables, plan, oneToken,
+                          isFew ? QC_FEW_TOKENS
+                                : static_cast<int64_t>(maxTokens));
     if (failed(lowering.run(entry)))
       return signalPassFailure();
+    if (isFew && !lowering.hasFewTokens())
+      continue;
     inputColumns = lowering.inputColumns();
     bool advances = name == "decode_greedy";
     // What follows a token begins on the CPU, if the first layers are there.

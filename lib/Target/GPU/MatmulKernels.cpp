@@ -29,6 +29,7 @@ using namespace mlir::qc;
 using mlir::qc::gpu::GPUBuilder;
 using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
+using mlir::qc::gpu::MatmulArguments;
 using mlir::qc::gpu::MatmulSignature;
 using mlir::qc::gpu::prefetchBytes;
 using mlir::qc::gpu::rowsPerGroup;
@@ -417,13 +418,12 @@ std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
   return name + llvm::formatv("_m{0}", sig.tokens).str();
 }
 
-/// All weights, in the order of their buffers.
-static SmallVector<WeightType> weightsOf(const MatmulSignature &sig) {
-  SmallVector<WeightType> weights = {sig.weight};
-  if (sig.second)
-    weights.push_back(*sig.second);
-  weights.append(sig.others);
-  return weights;
+SmallVector<WeightType> MatmulSignature::weights() const {
+  SmallVector<WeightType> all = {weight};
+  if (second)
+    all.push_back(*second);
+  all.append(others);
+  return all;
 }
 
 SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
@@ -433,7 +433,7 @@ SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
       MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
   Type floats =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  size_t weights = weightsOf(sig).size();
+  size_t weights = sig.weights().size();
   SmallVector<Type> buffers;
   if (sig.tokens > 1)
     buffers.push_back(words);
@@ -474,59 +474,31 @@ void MatmulSignature::chooseThreads(int64_t most) {
     threads *= 2;
 }
 
-namespace {
+mlir::qc::gpu::MatmulArguments::MatmulArguments(const MatmulSignature &sig,
+                                                ValueRange args) {
+  size_t next = 0, weights = sig.weights().size();
+  auto take = [&](size_t count) {
+    ValueRange taken = args.slice(next, count);
+    next += count;
+    return taken;
+  };
+  bool int8 = sig.arithmetic == Arithmetic::Int8;
+  state = take(sig.tokens > 1);
+  blobs = take(weights);
+  input = take(int8 && !sig.quantizes ? 3 : 1);
+  gamma = take(sig.normEps.has_value());
+  biases = take(sig.bias ? weights : 0);
+  residual = take(sig.residual);
+  outs = take(1 + sig.others.size());
+}
 
-/// Emits the kernel of a signature.
-class MatmulEmitter {
-public:
-  MatmulEmitter(GPUBuilder &b, const KernelContext &ctx,
-                const MatmulSignature &sig, ValueRange args)
-      : b(b), ctx(ctx), sig(sig), weights(weightsOf(sig)) {
-    size_t next = 0;
-    auto take = [&](size_t count) {
-      ValueRange taken = args.slice(next, count);
-      next += count;
-      return taken;
-    };
-    bool int8 = sig.arithmetic == Arithmetic::Int8;
-    state = take(sig.tokens > 1);
-    blobs = take(weights.size());
-    input = take(int8 && !sig.quantizes ? 3 : 1);
-    gamma = take(sig.normEps.has_value());
-    biases = take(sig.bias ? weights.size() : 0);
-    residual = take(sig.residual);
-    outs = take(1 + sig.others.size());
-  }
-
-  void emit();
-  /// Begins to fetch weights, before the kernel may read its input.
-  void prefetch();
-
-private:
-  /// body(weights from `first` on, how many, output, row block) for the
-  /// workgroup's product.
-  void forProduct(function_ref<void(size_t, size_t, Value, Value)> body);
-  void product(size_t first, size_t count, Value out, Value rowBlock);
-  /// `splits`: partial sums of each row, for each of the `partials`.
-  void finish(size_t first, ValueRange partials, ArrayRef<int64_t> splits,
-              Value out, Value row, Value token, Value inTile, Value added);
-
-  GPUBuilder &b;
-  const KernelContext &ctx;
-  const MatmulSignature &sig;
-  SmallVector<WeightType> weights;
-  ValueRange state, blobs, input, gamma, biases, residual, outs;
-  SmallVector<Value> activations, scratch;
-  Value firstToken; ///< of the tile in the activations
-};
-
-} // namespace
-
-void MatmulEmitter::forProduct(
+void mlir::qc::gpu::forProduct(
+    GPUBuilder &b, const MatmulSignature &sig, ValueRange outs,
     function_ref<void(size_t, size_t, Value, Value)> body) {
   size_t fused = sig.second ? 2 : 1;
   if (sig.others.empty())
     return body(0, fused, outs[0], b.groupX());
+  SmallVector<WeightType> weights = sig.weights();
   Value group = b.groupX();
   int64_t begin = 0;
   for (size_t i = 0; i < outs.size(); ++i) {
@@ -544,15 +516,10 @@ void MatmulEmitter::forProduct(
 /// much, or none, was slower on an H200, whose second-level cache has 60 MB.
 static constexpr int64_t earlyBytes = 8 << 20;
 
-void MatmulEmitter::prefetch() {
-  if (sig.normEps) {
-    int64_t pieces = sig.weight.getK() * 4 / prefetchBytes;
-    if (pieces > 0)
-      b.ifThen(b.less(b.thread(), pieces), [&] {
-        emitPrefetch(b, gamma[0], b.mul(b.thread(), prefetchBytes / 4));
-      });
-  }
-  forProduct([&](size_t first, size_t count, Value, Value rowBlock) {
+void mlir::qc::gpu::prefetchWeights(GPUBuilder &b, const MatmulSignature &sig,
+                                    const MatmulArguments &args) {
+  SmallVector<WeightType> weights = sig.weights();
+  auto body = [&](size_t first, size_t count, Value, Value rowBlock) {
     for (size_t i = first; i < first + count; ++i) {
       ::qc::PackedLayout layout = weights[i].getLayout();
       if (!isWide(layout))
@@ -567,9 +534,51 @@ void MatmulEmitter::prefetch() {
           b.add(b.mul(rowBlock, layout.rowBlockBytes()), layout.headerBytes);
       at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
       b.ifThen(b.less(b.thread(), pieces),
-               [&] { emitPrefetch(b, blobs[i], at); });
+               [&] { emitPrefetch(b, args.blobs[i], at); });
     }
-  });
+  };
+  forProduct(b, sig, args.outs, body);
+}
+
+namespace {
+
+/// Emits the kernel of a signature.
+class MatmulEmitter : MatmulArguments {
+public:
+  MatmulEmitter(GPUBuilder &b, const KernelContext &ctx,
+                const MatmulSignature &sig, ValueRange args)
+      : MatmulArguments(sig, args), b(b), ctx(ctx), sig(sig),
+        weights(sig.weights()) {}
+
+  void emit();
+  /// Begins to fetch weights, before the kernel may read its input.
+  void prefetch();
+
+private:
+  void product(size_t first, size_t count, Value out, Value rowBlock);
+  /// `splits`: partial sums of each row, for each of the `partials`.
+  void finish(size_t first, ValueRange partials, ArrayRef<int64_t> splits,
+              Value out, Value row, Value token, Value inTile, Value added);
+
+  GPUBuilder &b;
+  const KernelContext &ctx;
+  const MatmulSignature &sig;
+  SmallVector<WeightType> weights;
+  SmallVector<Value> activations, scratch;
+  Value firstToken; ///< of the tile in the activations
+};
+
+} // namespace
+
+void MatmulEmitter::prefetch() {
+  if (sig.normEps) {
+    int64_t pieces = sig.weight.getK() * 4 / prefetchBytes;
+    if (pieces > 0)
+      b.ifThen(b.less(b.thread(), pieces), [&] {
+        emitPrefetch(b, gamma[0], b.mul(b.thread(), prefetchBytes / 4));
+      });
+  }
+  prefetchWeights(b, sig, *this);
 }
 
 void MatmulEmitter::emit() {
@@ -589,9 +598,10 @@ void MatmulEmitter::emit() {
     activations.assign(input.begin(), input.end());
     firstToken = b.mul(b.groupY(), sig.tokens);
   }
-  forProduct([&](size_t first, size_t count, Value out, Value rowBlock) {
-    product(first, count, out, rowBlock);
-  });
+  forProduct(b, sig, outs,
+             [&](size_t first, size_t count, Value out, Value rowBlock) {
+               product(first, count, out, rowBlock);
+             });
 }
 
 void MatmulEmitter::product(size_t first, size_t count, Value out,

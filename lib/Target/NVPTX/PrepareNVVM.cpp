@@ -116,8 +116,9 @@ void PrepareNVVMPass::runOnOperation() {
       // thread, one of 512 leaves 128. Left alone, ptxas spills rather than
       // exceed 32 in some small kernels.
       bool isLarge = (*kernel.getKnownBlockSize())[0] > 128;
-      kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                      b.getI32IntegerAttr(isLarge ? 1 : 2));
+      StringRef least = NVVM::NVVMDialect::getMinctasmAttrName();
+      if (!kernel->hasAttr(least))
+        kernel->setAttr(least, b.getI32IntegerAttr(isLarge ? 1 : 2));
       prepareParameters(kernel);
       prepareSharedMemory(kernel);
     }

@@ -1,5 +1,4 @@
 // RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=100 integer-dot=nvvm max-threads=512 tensor-cores=true" | FileCheck %s
-// RUN: qc-opt %s --qc-lower-to-gpu-kernels="max-tokens=15 integer-dot=nvvm tensor-cores=true" | FileCheck %s --check-prefix=FEW
 // RUN: not qc-opt %s --qc-lower-to-gpu-kernels=max-threads=96 2>&1 | FileCheck %s --check-prefix=THREADS
 // THREADS: error: max-threads must be a power of two from 128 to 1024, found 96
 
@@ -30,7 +29,6 @@
 // CHECK:           vector.load %arg5[
 // CHECK:           vector.store
 
-// FEW-NOT: mma
 !e = !qc.weight<4x512, #qc.float<f32>, packed<32>>
 !w = !qc.weight<160x512, #qc.grouped<bits = 4, group = 64, scale = f16>, packed<32>>
 qc.weight @e : !e = [#qc.external<"b", 0, 65536>]

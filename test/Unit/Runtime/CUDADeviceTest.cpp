@@ -91,11 +91,13 @@ protected:
 } // namespace
 
 void CUDADeviceTest::makeModel() {
-  kernels = {
-      {"look_up", {4, 1, 1}, 3, 0, 0, 0},  {"look_up_twice", {4, 1, 1}, 3, 0, 0, 0},
-      {"remember", {1, 1, 1}, 2, 0, 0, 0}, {"all", {8, 1, 1}, 7, 0, 0, 0},
-      {"last", {8, 1, 1}, 7, 0, 0, 0},     {"twice", {8, 1, 1}, 1, 0, 0, 0},
-      {"decode", {256, 1, 1}, 2, 0, 0, 0}};
+  kernels = {{"look_up", {4, 1, 1}, 3, 0, 0, 0},
+             {"look_up_twice", {4, 1, 1}, 3, 0, 0, 0},
+             {"remember", {1, 1, 1}, 2, 0, 0, 0},
+             {"all", {8, 1, 1}, 7, 0, 0, 0},
+             {"last", {8, 1, 1}, 7, 0, 0, 0},
+             {"twice", {8, 1, 1}, 1, 0, 0, 0},
+             {"decode", {256, 1, 1}, 2, 0, 0, 0}};
   // Spaces 0 to 5; a at 0, b at 256 of the arena; u behind w.
   auto whole = [](uint32_t space) {
     return QCDeviceBuffer{space, 1, 0, 0, 256, 0};
@@ -113,8 +115,9 @@ void CUDADeviceTest::makeModel() {
     buffers.insert(buffers.end(), list.begin(), list.end());
     dispatches[step].push_back(dispatch);
   };
-  for (int step : {QC_STEP_DECODE, QC_STEP_PREFILL, QC_STEP_SCORE}) {
-    bool all = step == QC_STEP_SCORE;
+  for (int step :
+       {QC_STEP_DECODE, QC_STEP_PREFILL, QC_STEP_SCORE, QC_STEP_SCORE_FEW}) {
+    bool all = scores(step);
     QCDeviceBuffer w = whole(QC_SPACE_WEIGHTS), s = whole(QC_SPACE_STATE),
                    a = whole(QC_SPACE_ARENA), kv = whole(QC_SPACE_KV),
                    y = whole(QC_SPACE_LOGITS);
@@ -155,7 +158,7 @@ TEST_F(CUDADeviceTest, Steps) {
     ASSERT_TRUE(device->run(step, std::span(ids).subspan(position, count),
                             static_cast<int64_t>(position), y.data(), error))
         << error.message;
-    for (size_t t = step == QC_STEP_SCORE ? 0 : count - 1, row = 0; t < count;
+    for (size_t t = scores(step) ? 0 : count - 1, row = 0; t < count;
          ++t, ++row)
       for (size_t v = 0; v < vocabulary; ++v)
         EXPECT_NEAR(y[row * vocabulary + v], expected(ids, position + t, v),
@@ -172,6 +175,8 @@ TEST_F(CUDADeviceTest, Steps) {
   check(QC_STEP_SCORE, 6, 2);
   check(QC_STEP_SCORE, 0, 1);
   check(QC_STEP_SCORE, 0, 6);
+  check(QC_STEP_SCORE_FEW, 0, 4);
+  check(QC_STEP_SCORE_FEW, 4, 2);
   std::thread([&] { check(QC_STEP_DECODE, 8, 1); }).join();
 }
 

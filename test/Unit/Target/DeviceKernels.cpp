@@ -36,6 +36,9 @@ public:
   std::vector<float> run(int step, std::vector<int32_t> ids,
                          std::string &error);
   ::qc::rt::Device &get() { return *device; }
+  int stepFor(int step, size_t count) {
+    return ::qc::rt::stepFor(model->get(), step, count);
+  }
 
 private:
   int64_t n = 0;
@@ -230,14 +233,16 @@ void ::qc::test::checkProduct(const DeviceTarget &target,
   };
   // One token by the kernel of one token; whole, ragged and several tiles.
   std::vector<size_t> counts = {1, 3, 8, 21};
-  if (arithmetic == Arithmetic::Int8OnTensorCores ||
-      arithmetic == Arithmetic::Int8Cooperative)
+  if (arithmetic == Arithmetic::Int8OnTensorCores)
+    // Tiles of 8 in tiles of 64; of few tokens, in one of 16.
+    counts = {17, 64, 70, 1, 2, 7, 9, 15, 16};
+  if (arithmetic == Arithmetic::Int8Cooperative)
     counts = {1, 9, 64, 70}; // tiles of 8 in tiles of 64
   for (size_t m : counts) {
     std::vector<int32_t> ids(m);
     for (size_t i = 0; i < m; ++i)
       ids[i] = static_cast<int32_t>((i * 5 + m) % tokens);
-    check(ids, model->run(QC_STEP_SCORE, ids, error));
+    check(ids, model->run(model->stepFor(QC_STEP_SCORE, m), ids, error));
     ASSERT_EQ(error, "");
     if (testing::Test::HasFatalFailure())
       return;

@@ -38,8 +38,9 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
       {"weights", 0}, {"arena", 1},  {"kv", 2},  {"tables", 3},
       {"state", 4},   {"logits", 5}, {"top", 6}, {"input", 7}};
   auto steps = device.getAs<DictionaryAttr>("steps");
-  const char *stepNames[] = {"decode", "prefill", "score", "decode_greedy",
-                             "decode_top"};
+  const char *stepNames[] = {"decode",        "prefill",    "score",
+                             "decode_greedy", "decode_top", "prefill_few",
+                             "score_few"};
   for (int step = 0; step < QC_NUM_STEPS; ++step) {
     auto list = steps.getAs<ArrayAttr>(stepNames[step]);
     if (!list)

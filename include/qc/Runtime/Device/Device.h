@@ -59,6 +59,19 @@ struct DeviceProfile {
   std::vector<KernelProfile> kernels;
 };
 
+/// The step that runs `count` tokens as QC_STEP_PREFILL or QC_STEP_SCORE does.
+inline int stepFor(const QCDeviceModel &model, int step, size_t count) {
+  int few = step == QC_STEP_PREFILL ? QC_STEP_PREFILL_FEW
+            : step == QC_STEP_SCORE ? QC_STEP_SCORE_FEW
+                                    : step;
+  return count <= QC_FEW_TOKENS && model.steps[few].num_dispatches > 0 ? few
+                                                                       : step;
+}
+/// Whether a step has the logits of every token.
+inline bool scores(int step) {
+  return step == QC_STEP_SCORE || step == QC_STEP_SCORE_FEW;
+}
+
 class Device {
 public:
   virtual ~Device();
