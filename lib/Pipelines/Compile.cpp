@@ -548,6 +548,8 @@ llvm::Error Compiler::lowerForNVPTX() {
         // Code for older devices leaves it out.
         lower.programmaticLaunch = true;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
+        if (!gpuArchs.empty())
+          lower.sharedBytes = mlir::qc::nvptx::sharedBytes(gpuArchs.front());
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;

@@ -128,7 +128,7 @@ class CudaTest(tools.Scratch):
         two codes; what such flips change stays below what rounding to int8 itself
         changes (root mean squares)."""
         ids = self.write_ids([1] + [(37 * i) % 512 for i in range(60)])
-        for recipe in ("int4_sym", "int4_asym", "int8", "nf4"):
+        for recipe in ("int4_sym", "int4_asym", "int8", "nf4", "e8p"):
             logits = {}
             for activations in ("f32", "int8"):
                 options = (f"--quantize={recipe}", f"--activations={activations}")
@@ -141,6 +141,10 @@ class CudaTest(tools.Scratch):
                 apart = self.logits(gpu, ids) - logits["cpu", "int8"]
                 print(f"{recipe} {arch}: flips {apart.std():.1e}, "
                       f"int8 {rounding.std():.1e}")  # fmt: skip
+                self.assertLessEqual(apart.std(), rounding.std(), recipe)
+            # Tables in shared memory, gates and all; only steps of one token.
+            if recipe == "e8p":
+                apart = self.logits(gpu, ids, "--token-by-token") - logits["cpu", "int8"]
                 self.assertLessEqual(apart.std(), rounding.std(), recipe)
 
     def test_int8_cache(self):

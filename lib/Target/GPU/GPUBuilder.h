@@ -211,6 +211,8 @@ struct KernelContext {
   /// In steps of one token products take rounding to int8 and norms in,
   /// attention the rotation and the KV cache. Needs wideLoads.
   bool fusedSteps = false;
+  /// Shared memory that a workgroup may have, if more than 48 KB.
+  int64_t sharedBytes = 0;
   /// New kernels may start before those that they depend on have ended, and
   /// wait for them by griddepcontrol (sm_90).
   bool programmatic = false;

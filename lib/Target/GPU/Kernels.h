@@ -138,19 +138,28 @@ struct MatmulSignature {
   SmallVector<WeightType> others;
   int64_t tokens = 1;
   int64_t threads = workgroupThreads; ///< of a workgroup
+  /// Of one token: codes are looked up in shared memory, by workgroups that go
+  /// through several row blocks.
+  bool copiesTables = false;
 
   /// Enough threads for a kernel of one token to keep a large GPU's memory busy
   /// with few row blocks.
   void chooseThreads(int64_t most);
+  /// Row blocks, and the workgroups that share them.
   int64_t groups() const;
+  int64_t workgroups() const;
+  /// Those of the product of `weight`, one of the kernel's.
+  int64_t workgroupsOf(WeightType weight) const;
 };
+/// Whether copies of the tables of all weights of `sig` fit shared memory.
+bool canCopyTables(const KernelContext &ctx, const MatmulSignature &sig);
 /// Most tokens that share a decoded weight.
 inline constexpr int64_t tokenTile = 8;
 /// Rows that a workgroup computes, and so of a row block of packed weights.
 inline constexpr int64_t rowsPerGroup = 32;
 
 /// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [gamma],
-/// [bias...], [residual], out...; (groups(), tokens / tile)
+/// [bias...], [residual], out...; (workgroups(), tokens / tile)
 Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// The name and the buffers of its kernel.

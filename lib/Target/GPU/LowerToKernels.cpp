@@ -283,6 +283,7 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
     sig.second = types[1];
   else
     sig.others.assign(types.begin() + 1, types.end());
+  sig.copiesTables = canCopyTables(ctx, sig);
   sig.chooseThreads(ctx.maxThreads);
   regions.push_back(input.region);
   if (input.gamma)
@@ -293,7 +294,7 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
     regions.push_back(map[op.getResidual()].region);
   for (Value result : op.getResults())
     regions.push_back(allocate(result, /*perToken=*/false, map).region);
-  launch(matmulKernel(ctx, sig), sig.groups(), {1, 0}, regions,
+  launch(matmulKernel(ctx, sig), sig.workgroups(), {1, 0}, regions,
          op.getResults().size());
   return true;
 }
@@ -327,8 +328,10 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
                  : input.perToken ? tokenTile
                                   : 1;
     SmallVector<MemoryRegion> activations = {input.region};
-    if (sig.tokens == 1)
+    if (sig.tokens == 1) {
+      sig.copiesTables = canCopyTables(ctx, sig);
       sig.chooseThreads(ctx.maxThreads);
+    }
     if (arithmetic == Arithmetic::Int8) {
       auto layout = ActivationBlocks::get(sig.weight);
       if (sig.second && ActivationBlocks::get(*sig.second) != layout)
@@ -354,7 +357,7 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     if (onTensorCores)
       launch(tensorMatmulKernel(ctx, sig), (sig.groups() + 3) / 4, y, regions);
     else
-      launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
+      launch(matmulKernel(ctx, sig), sig.workgroups(), y, regions);
   }
   return success();
 }
@@ -689,6 +692,8 @@ static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
     attrs.set("buffers", b.getI64IntegerAttr(kernel.getNumArguments()));
     if (kernel->hasAttr(programmaticAttr))
       attrs.set("waits", b.getUnitAttr());
+    if (auto bytes = kernel->getAttrOfType<IntegerAttr>(sharedAttr))
+      attrs.set("shared", bytes);
     list.push_back(attrs.getDictionary(b.getContext()));
   }
   return b.getArrayAttr(list);
@@ -733,6 +738,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   if (!reproducible) {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
+    ctx.sharedBytes = sharedBytes;
     ctx.wideLoads = wideLoads;
     ctx.fusedSteps = wideLoads && fuseSteps;
     ctx.target.wideLoads = wideLoads;

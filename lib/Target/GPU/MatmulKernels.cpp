@@ -10,6 +10,12 @@
 // load of 128 bits, and an activation that it loads serves all four. The four
 // parts of a warp split K, too, and exchange their sums by shuffles.
 //
+// Codebooks (LookupTables of a format) are looked up in shared memory where
+// there is enough of it: random reads of a table meet in its banks, so every
+// entry is there as often as threads that are served at once (16 of 8 bytes, 32
+// of 4 bytes). To fill 64 KB takes as long as to compute half a row block of
+// 4096 inputs: as many workgroups as run at once go through all row blocks.
+//
 // int8 arithmetic: with codes c, zero point z, scale s of a K block and
 // activations x ~ sx * a, a in [-127, 127], in each block of the activations
 //   sum w x = s sx (sum c a - z sum a),
@@ -39,7 +45,8 @@ public:
   /// `activations`: x, or codes, scales and sums.
   TileEmitter(GPUBuilder &b, const KernelContext &ctx, WeightType weight,
               Arithmetic arithmetic, Value blob, ValueRange activations,
-              Value firstToken, int64_t tokens);
+              Value firstToken, int64_t tokens,
+              std::optional<TableCopies> copies = std::nullopt);
 
   /// Partial sums of row ownRow() of each token, f32, of a warp's part of K.
   SmallVector<Value> emit(Value rowBlock);
@@ -104,7 +111,7 @@ static bool isWide(const ::qc::PackedLayout &layout) {
 TileEmitter::TileEmitter(GPUBuilder &b, const KernelContext &ctx,
                          WeightType weight, Arithmetic arithmetic, Value blob,
                          ValueRange activations, Value firstToken,
-                         int64_t tokens)
+                         int64_t tokens, std::optional<TableCopies> copies)
     : b(b), ctx(ctx), layout(weight.getLayout()),
       e{b, b.getLoc(), blob, 1, layout.rows, Value(), ctx.target},
       format(weight.getFormat()), input(ActivationBlocks::get(weight)),
@@ -114,6 +121,7 @@ TileEmitter::TileEmitter(GPUBuilder &b, const KernelContext &ctx,
   int64_t splits = b.threads / lanes;
   e.rows = rows;
   e.firstRow = b.mul(b.rem(b.thread(), lanes), rows);
+  e.copies = copies;
   chunkWays = numBlocks() >= splits ? 1 : splits;
   if (rows > 1) {
     // The longest part, in chunks; parameters of a block take about one.
@@ -393,6 +401,8 @@ std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
   if (sig.normEps)
     name += llvm::formatv("_rms_{0:x-}", llvm::bit_cast<uint32_t>(
                                              static_cast<float>(*sig.normEps)));
+  if (sig.copiesTables)
+    name += "_tables";
   if (sig.threads != workgroupThreads)
     name += llvm::formatv("_t{0}", sig.threads);
   return name + llvm::formatv("_m{0}", sig.tokens).str();
@@ -440,6 +450,52 @@ int64_t MatmulSignature::groups() const {
   return groups;
 }
 
+/// Bytes of each entry in shared memory, all copies: one in every bank.
+static constexpr int64_t entryBytes = 128;
+/// Two on each of 132 multiprocessors.
+static constexpr int64_t tableWorkgroups = 264;
+
+int64_t MatmulSignature::workgroupsOf(WeightType own) const {
+  int64_t rowBlocks = own.getLayout().numRowBlocks();
+  if (!copiesTables || groups() <= tableWorkgroups)
+    return rowBlocks;
+  return std::max<int64_t>(1, rowBlocks * tableWorkgroups / groups());
+}
+
+int64_t MatmulSignature::workgroups() const {
+  int64_t sum = workgroupsOf(weight);
+  for (WeightType other : others)
+    sum += workgroupsOf(other);
+  return sum;
+}
+
+static LookupTables tablesOf(WeightType weight) {
+  return *weight.getFormat().getLookupTables();
+}
+
+/// Of the copies of the tables of one weight, the largest.
+static int64_t tableBytes(const MatmulSignature &sig) {
+  int64_t entries = 0;
+  for (WeightType weight : weightsOf(sig))
+    entries = std::max(entries, tablesOf(weight).entries);
+  return entries * entryBytes;
+}
+
+bool mlir::qc::gpu::canCopyTables(const KernelContext &ctx,
+                                  const MatmulSignature &sig) {
+  if (sig.arithmetic != Arithmetic::Int8 || sig.tokens != 1 || !ctx.wideLoads)
+    return false;
+  for (WeightType weight : weightsOf(sig)) {
+    auto tables = weight.getFormat().getLookupTables();
+    if (!tables || !llvm::is_contained({1, 2, 4}, tables->entryWords))
+      return false;
+  }
+  // Besides them there are the input and partial sums.
+  auto input = ActivationBlocks::get(sig.weight);
+  int64_t others = (sig.quantizes ? input.k + 8 * input.blocks : 0) + (8 << 10);
+  return tableBytes(sig) + others <= ctx.sharedBytes;
+}
+
 // A load of a warp is 128 bytes, of which a thread has up to eight under way. A
 // GPU of 130 multiprocessors with 4 TB/s and 0.6 us to memory needs 20 KB under
 // way on each: about 16 warps.
@@ -449,8 +505,9 @@ void MatmulSignature::chooseThreads(int64_t most) {
                        ? ActivationBlocks::get(weight).blocks
                        : weight.getLayout().numBlocks();
   int64_t parts = blocks > 1 ? blocks : weight.getLayout().chunksPerBlock();
+  // Workgroups with tables are as large as they can be, since few fit.
   while (2 * threads <= most &&
-         groups() * threads / rowsPerGroup < enoughWarps &&
+         (copiesTables || groups() * threads / rowsPerGroup < enoughWarps) &&
          2 * threads / rowsPerGroup <= parts)
     threads *= 2;
 }
@@ -483,16 +540,28 @@ public:
   /// Begins to fetch a part of the workgroup's weights, `bytes` of the kernel's
   /// from `first` on.
   void prefetch(int64_t first, int64_t bytes);
+  /// The same of one row block, in pieces of prefetchBytes, a thread each.
+  void prefetchRowBlock(size_t weight, Value rowBlock, int64_t begin,
+                        int64_t end);
   /// Before the kernel may read its input.
   void prefetchEarly();
 
 private:
-  /// body(weights from `first` on, how many, output, row block) for the
-  /// workgroup's product.
+  /// body(weights from `first` on, how many, output, which of its workgroups)
+  /// for the workgroup's product. Without tables each has one row block.
   void forProduct(function_ref<void(size_t, size_t, Value, Value)> body);
   void product(size_t first, size_t count, Value out, Value rowBlock);
-  void finish(size_t first, ValueRange partials, Value out, Value row,
-              Value token, Value inTile, Value added);
+  void productOfTables(size_t first, size_t count, Value out, Value own);
+  void fillTables(size_t weight);
+  TableCopies tableCopies(size_t weight);
+  /// The element of the residual of a kernel of one token that is added to
+  /// `row`, loaded early, so that nobody waits for it in the end.
+  Value loadResidual(int64_t n, Value row);
+  /// Sum of the row that this thread finishes of all parts, from `at` on, plus
+  /// the bias.
+  Value rowSum(size_t weight, Value partial, Value at, Value row);
+  void finish(size_t first, ValueRange sums, Value out, Value row, Value token,
+              Value added);
 
   GPUBuilder &b;
   const KernelContext &ctx;
@@ -514,7 +583,7 @@ void MatmulEmitter::forProduct(
   int64_t begin = 0;
   for (size_t i = 0; i < outs.size(); ++i) {
     size_t first = i ? fused + i - 1 : 0;
-    int64_t groups = weights[first].getLayout().numRowBlocks();
+    int64_t groups = sig.workgroupsOf(weights[first]);
     Value own = b.sub(group, b.index(begin));
     // Unsigned: groups before are far beyond the end.
     Value mine = b.compare(arith::CmpIPredicate::ult, own, b.index(groups));
@@ -525,27 +594,29 @@ void MatmulEmitter::forProduct(
 
 void MatmulEmitter::prefetch(int64_t first, int64_t bytes) {
   forProduct([&](size_t weight, size_t count, Value, Value rowBlock) {
-    int64_t share = prefetchBytes * sig.groups() * static_cast<int64_t>(count);
+    int64_t share =
+        prefetchBytes * sig.workgroups() * static_cast<int64_t>(count);
     for (size_t i = weight; i < weight + count; ++i) {
-      ::qc::PackedLayout layout = weights[i].getLayout();
-      if (!isWide(layout))
-        continue;
-      // In pieces of a row block, a thread each.
-      int64_t begin = first / share;
-      int64_t end = std::min(layout.rowBlockBytes() / prefetchBytes,
-                             (first + bytes) / share);
-      end = std::min(end, begin + b.threads);
-      if (end <= begin)
-        continue;
-      Value at = b.add(b.mul(rowBlock, layout.rowBlockBytes()),
-                       layout.headerBytes + begin * prefetchBytes);
-      at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
-      b.ifThen(b.less(b.thread(), end - begin), [&] {
-        memref::PrefetchOp::create(b, blobs[i], ValueRange{at},
-                                   /*isWrite=*/false, /*localityHint=*/3,
-                                   /*isDataCache=*/true);
-      });
+      int64_t pieces = weights[i].getLayout().rowBlockBytes() / prefetchBytes;
+      prefetchRowBlock(i, rowBlock, first / share,
+                       std::min(pieces, (first + bytes) / share));
     }
+  });
+}
+
+void MatmulEmitter::prefetchRowBlock(size_t weight, Value rowBlock,
+                                     int64_t begin, int64_t end) {
+  ::qc::PackedLayout layout = weights[weight].getLayout();
+  end = std::min(end, begin + b.threads);
+  if (!isWide(layout) || end <= begin)
+    return;
+  Value at = b.add(b.mul(rowBlock, layout.rowBlockBytes()),
+                   layout.headerBytes + begin * prefetchBytes);
+  at = b.div(b.add(at, b.mul(b.thread(), prefetchBytes)), 4);
+  b.ifThen(b.less(b.thread(), end - begin), [&] {
+    memref::PrefetchOp::create(b, blobs[weight], ValueRange{at},
+                               /*isWrite=*/false, /*localityHint=*/3,
+                               /*isDataCache=*/true);
   });
 }
 
@@ -566,11 +637,20 @@ void MatmulEmitter::prefetchEarly() {
       });
   }
   prefetch(0, earlyBytes);
+  if (sig.copiesTables)
+    forProduct([&](size_t first, size_t, Value, Value) { fillTables(first); });
 }
 
 void MatmulEmitter::emit() {
-  for (size_t i = 0; i < (sig.second ? 2 : 1); ++i)
-    scratch.push_back(b.shared(sig.tokens * b.threads));
+  if (sig.copiesTables)
+    // Weights follow each other, the two halves alternate.
+    scratch.push_back(b.shared(2 * b.threads));
+  else
+    for (size_t i = 0; i < (sig.second ? 2 : 1); ++i)
+      scratch.push_back(b.shared(sig.tokens * b.threads));
+  // Otherwise it happened early.
+  if (sig.copiesTables && !ctx.programmatic)
+    forProduct([&](size_t first, size_t, Value, Value) { fillTables(first); });
   if (sig.quantizes) {
     if (ctx.programmatic)
       prefetch(earlyBytes, inputBytes);
@@ -583,8 +663,130 @@ void MatmulEmitter::emit() {
     firstToken = b.mul(b.groupY(), sig.tokens);
   }
   forProduct([&](size_t first, size_t count, Value out, Value rowBlock) {
-    product(first, count, out, rowBlock);
+    if (sig.copiesTables)
+      productOfTables(first, count, out, rowBlock);
+    else
+      product(first, count, out, rowBlock);
   });
+}
+
+TableCopies MatmulEmitter::tableCopies(size_t weight) {
+  LookupTables tables = tablesOf(weights[weight]);
+  int64_t copies = entryBytes / 4 / tables.entryWords;
+  Value bytes = mlir::gpu::DynamicSharedMemoryOp::create(
+      b, MemRefType::get(
+             {ShapedType::kDynamic}, b.getI8Type(), MemRefLayoutAttrInterface(),
+             mlir::gpu::AddressSpaceAttr::get(
+                 b.getContext(), mlir::gpu::AddressSpace::Workgroup)));
+  Type words = MemRefType::get(
+      {tableBytes(sig) / 4}, b.getI32Type(), MemRefLayoutAttrInterface(),
+      cast<MemRefType>(bytes.getType()).getMemorySpace());
+  Value memory =
+      memref::ViewOp::create(b, words, bytes, b.index(0), ValueRange());
+  return {tables, copies, memory, b.toI32(b.rem(b.thread(), copies))};
+}
+
+// A thread has an entry; its stores of all copies begin with another one than
+// those of its neighbours, so that they do not meet in a bank.
+void MatmulEmitter::fillTables(size_t weight) {
+  TableCopies to = tableCopies(weight);
+  int64_t words = to.tables.entryWords;
+  Value blob = blobs[weight], first = b.rem(b.thread(), to.copies);
+  b.loop(b.thread(), b.index(to.tables.entries), b.threads, [&](Value entry) {
+    Value from = b.add(b.mul(entry, words), to.tables.offset / 4);
+    SmallVector<Value> values;
+    if (words == 1) {
+      values = {b.load(blob, from)};
+    } else {
+      Value all = b.loadWide(blob, from, words);
+      for (int64_t i = 0; i < words; ++i)
+        values.push_back(b.element(all, i));
+    }
+    for (int64_t i = 0; i < to.copies; ++i) {
+      Value copy = arith::XOrIOp::create(b, first, b.index(i));
+      Value at = b.mul(b.add(b.mul(entry, to.copies), copy), words);
+      if (words == 1)
+        b.store(values[0], to.memory, at);
+      else
+        b.storeWide(values, to.memory, at);
+    }
+  });
+}
+
+// The products of a gate follow each other, since only one weight's tables fit;
+// the first one's rows wait in shared memory.
+void MatmulEmitter::productOfTables(size_t first, size_t count, Value out,
+                                    Value own) {
+  int64_t n = weights[first].getN();
+  int64_t groups = weights[first].getLayout().numRowBlocks();
+  int64_t workgroups = sig.workgroupsOf(weights[first]);
+  int64_t rounds = llvm::divideCeil(groups, workgroups);
+  Value lane = b.rem(b.thread(), rowsPerGroup);
+  Value split = b.div(b.thread(), rowsPerGroup);
+  Value waiting = count > 1 ? b.shared(rounds * rowsPerGroup) : Value();
+  for (size_t i = 0; i < count; ++i) {
+    ::qc::PackedLayout layout = weights[first + i].getLayout();
+    bool isLast = i + 1 == count;
+    if (i > 0) {
+      b.barrier();
+      fillTables(first + i);
+    }
+    b.barrier();
+    TableCopies copies = tableCopies(first + i);
+    auto body = [&](Value rowGroup, Value round) {
+      Value row = b.add(b.mul(rowGroup, rowsPerGroup), lane);
+      Value added = isLast ? loadResidual(n, row) : Value();
+      Value rowBlock =
+          b.add(b.mul(rowGroup, layout.rowBlockBytes()), layout.headerBytes);
+      TileEmitter emitter(b, ctx, weights[first + i], sig.arithmetic,
+                          blobs[first + i], activations, firstToken,
+                          /*tokens=*/1, copies);
+      // Who finishes the row block before still reads the other half, and meets
+      // all others before that is written again.
+      Value half = b.mul(b.rem(round, 2), b.threads);
+      Value part = b.add(b.mul(split, rowsPerGroup), emitter.ownRow());
+      b.store(emitter.emit(rowBlock).front(), scratch[0], b.add(half, part));
+      b.barrier();
+      Value isOwner = b.less(b.thread(), rowsPerGroup);
+      if (n % rowsPerGroup != 0)
+        isOwner = b.land(isOwner, b.less(row, n));
+      b.ifThen(isOwner, [&] {
+        Value slot = b.add(b.mul(round, rowsPerGroup), lane);
+        Value sum = rowSum(first + i, scratch[0], b.add(half, lane), row);
+        if (!isLast) {
+          b.store(sum, waiting, slot);
+          return;
+        }
+        SmallVector<Value> sums;
+        if (waiting)
+          sums.push_back(b.load(waiting, slot));
+        sums.push_back(sum);
+        finish(first, sums, out, row, b.index(0), added);
+      });
+    };
+    if (rounds == 1) {
+      body(own, b.index(0));
+      continue;
+    }
+    b.loop(own, b.index(groups), workgroups, {b.index(0)},
+           [&](Value rowGroup, ValueRange round) -> SmallVector<Value> {
+             Value next = b.add(rowGroup, workgroups);
+             if (ctx.programmatic)
+               b.ifThen(b.less(next, groups), [&] {
+                 prefetchRowBlock(first + i, next, 0,
+                                  layout.rowBlockBytes() / prefetchBytes);
+               });
+             body(rowGroup, round[0]);
+             return {b.add(round[0], 1)};
+           });
+  }
+}
+
+Value MatmulEmitter::loadResidual(int64_t n, Value row) {
+  if (!sig.residual || sig.tokens != 1)
+    return Value();
+  return b.load(residual[0],
+                n % rowsPerGroup ? b.min(row, b.index(n - 1)) : row);
 }
 
 void MatmulEmitter::product(size_t first, size_t count, Value out,
@@ -595,11 +797,7 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
   Value split = b.div(thread, rowsPerGroup);
   int64_t splits = b.threads / rowsPerGroup;
   Value row = b.add(b.mul(rowGroup, rowsPerGroup), lane);
-  // Of one token: early, so that nobody waits for it in the end.
-  Value added;
-  if (sig.residual && sig.tokens == 1)
-    added = b.load(residual[0],
-                   n % rowsPerGroup ? b.min(row, b.index(n - 1)) : row);
+  Value added = loadResidual(n, row);
   for (size_t i = 0; i < count; ++i) {
     WeightType weight = weights[first + i];
     ::qc::PackedLayout layout = weight.getLayout();
@@ -613,18 +811,24 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
   }
   b.barrier();
   // Thread i finishes row i % 32 of token i / 32, i / 32 + 4, ...
-  ValueRange partials = ValueRange(scratch).take_front(count);
+  auto sums = [&](Value inTile) {
+    SmallVector<Value> sums;
+    Value at = b.add(b.mul(inTile, b.threads), lane);
+    for (size_t i = 0; i < count; ++i)
+      sums.push_back(rowSum(first + i, scratch[i], at, row));
+    return sums;
+  };
   auto finishRow = [&] {
     if (sig.tokens == 1) {
       b.ifThen(b.less(thread, rowsPerGroup), [&] {
-        finish(first, partials, out, row, b.index(0), b.index(0), added);
+        finish(first, sums(b.index(0)), out, row, b.index(0), added);
       });
       return;
     }
     Value tokenCount = b.toIndex(b.load(state[0], b.index(1)));
     Value end = b.min(b.index(sig.tokens), b.sub(tokenCount, firstToken));
     b.loop(split, end, splits, [&](Value m) {
-      finish(first, partials, out, row, b.add(firstToken, m), m, Value());
+      finish(first, sums(m), out, row, b.add(firstToken, m), Value());
     });
   };
   if (n % rowsPerGroup == 0)
@@ -633,23 +837,21 @@ void MatmulEmitter::product(size_t first, size_t count, Value out,
     b.ifThen(b.less(row, n), finishRow);
 }
 
-void MatmulEmitter::finish(size_t first, ValueRange partials, Value out,
-                           Value row, Value token, Value inTile, Value added) {
+Value MatmulEmitter::rowSum(size_t weight, Value partial, Value at, Value row) {
   int64_t splits = b.threads / rowsPerGroup;
-  Value lane = b.rem(b.thread(), rowsPerGroup);
-  SmallVector<Value> results;
-  for (auto [i, partial] : llvm::enumerate(partials)) {
-    Value at = b.add(b.mul(inTile, b.threads), lane);
-    Value sum = b.load(partial, at);
-    for (int64_t s = 1; s < splits; ++s)
-      sum = b.fadd(sum, b.load(partial, b.add(at, s * rowsPerGroup)));
-    if (sig.bias)
-      sum = b.fadd(sum, b.load(biases[first + i], row));
-    results.push_back(sum);
-  }
-  Value y = results[0];
+  Value sum = b.load(partial, at);
+  for (int64_t s = 1; s < splits; ++s)
+    sum = b.fadd(sum, b.load(partial, b.add(at, s * rowsPerGroup)));
+  if (sig.bias)
+    sum = b.fadd(sum, b.load(biases[weight], row));
+  return sum;
+}
+
+void MatmulEmitter::finish(size_t first, ValueRange sums, Value out, Value row,
+                           Value token, Value added) {
+  Value y = sums[0];
   if (sig.gate)
-    y = b.fmul(emitActivation(b, *sig.gate, y), results[1]);
+    y = b.fmul(emitActivation(b, *sig.gate, y), sums[1]);
   Value at = b.add(b.mul(token, weights[first].getN()), row);
   if (sig.residual)
     y = b.fadd(y, added ? added : b.load(residual[0], at));
@@ -658,7 +860,7 @@ void MatmulEmitter::finish(size_t first, ValueRange partials, Value out,
 
 Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
                                    const MatmulSignature &sig) {
-  return getOrCreateKernel(
+  Kernel kernel = getOrCreateKernel(
       ctx, matmulName(sig), matmulBuffers(ctx, sig),
       [&](GPUBuilder &b, ValueRange args) {
         MatmulEmitter(b, ctx, sig, args).emit();
@@ -667,4 +869,9 @@ Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,
       [&](GPUBuilder &b, ValueRange args) {
         MatmulEmitter(b, ctx, sig, args).prefetchEarly();
       });
+  if (sig.copiesTables)
+    kernel->setAttr(sharedAttr,
+                    IntegerAttr::get(IntegerType::get(kernel.getContext(), 64),
+                                     tableBytes(sig)));
+  return kernel;
 }

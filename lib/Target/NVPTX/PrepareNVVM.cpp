@@ -114,8 +114,10 @@ void PrepareNVVMPass::runOnOperation() {
       }
       // Two workgroups of 128 threads or one of 256 leave 255 registers a
       // thread, one of 512 leaves 128. Left alone, ptxas spills rather than
-      // exceed 32 in some small kernels.
-      bool isLarge = (*kernel.getKnownBlockSize())[0] > 128;
+      // exceed 32 in some small kernels. Kernels with tables wait for those, so
+      // there must be another workgroup that does not.
+      bool isLarge = (*kernel.getKnownBlockSize())[0] > 128 &&
+                     !kernel->hasAttr(mlir::qc::gpu::sharedAttr);
       kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
                       b.getI32IntegerAttr(isLarge ? 1 : 2));
       prepareParameters(kernel);

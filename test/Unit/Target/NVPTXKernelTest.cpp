@@ -94,6 +94,7 @@ static DeviceTarget makeTarget() {
     options.wideLoads = true;
     options.fuseSteps = true;
     options.programmaticLaunch = true;
+    options.sharedBytes = mlir::qc::nvptx::sharedBytes(80);
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
@@ -176,6 +177,19 @@ TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
     for (Arithmetic arithmetic :
          {Arithmetic::Int8, Arithmetic::Int8OnTensorCores})
       checkProduct(assembling, GetParam(), *format, shape, arithmetic);
+}
+
+TEST_P(NVPTXKernelTest, WorkgroupsGoThroughRowBlocks) {
+  // Only those with tables in shared memory do, and only where there are more
+  // row blocks than multiprocessors.
+  StringRef spelling = GetParam();
+  if (!spelling.starts_with("codebook<books = 2, bits = 8") &&
+      !spelling.starts_with("e8p"))
+    return;
+  std::string error;
+  auto format = ::qc::parseFormat(GetParam(), error);
+  ASSERT_TRUE(format) << error;
+  checkProduct(target, GetParam(), *format, {9003, 64}, Arithmetic::Int8);
 }
 
 TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {

@@ -190,17 +190,38 @@ SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
                                               Value index, int64_t count) {
   Value memory = tables ? tables : blob;
   Value first = wordIndex(b, loc, table);
+  int64_t spacing = entryWords;
+  if (copies) {
+    // The tables of a header at offset 0. Copies lie within an entry, so the
+    // thread's is chosen by the low bits of an address, which the code has 0.
+    assert(copies->tables.entryWords == entryWords && "tables of one kind");
+    memory = copies->memory;
+    spacing *= copies->copies;
+    first = arith::SubIOp::create(b, loc, first,
+                                  constantIndex(copies->tables.offset / 4));
+    first = arith::MulIOp::create(b, loc, first, constantIndex(copies->copies));
+    index =
+        arith::MulIOp::create(b, loc, index, splatInt(i32Vector(), spacing));
+    Value own = arith::MulIOp::create(
+        b, loc, copies->own,
+        arith::ConstantOp::create(
+            b, loc, b.getI32IntegerAttr(static_cast<int32_t>(entryWords))));
+    index = arith::OrIOp::create(
+        b, loc, index, vector::BroadcastOp::create(b, loc, i32Vector(), own));
+    spacing = 1;
+  }
   SmallVector<SmallVector<Value>> lanes(count);
   for (int64_t row = 0; row < rows; ++row) {
     Value at = arith::IndexCastUIOp::create(
         b, loc, b.getIndexType(),
         vector::ExtractOp::create(b, loc, index, row));
-    if (entryWords != 1)
-      at = arith::MulIOp::create(b, loc, at, constantIndex(entryWords));
+    if (spacing != 1)
+      at = arith::MulIOp::create(b, loc, at, constantIndex(spacing));
     at = arith::AddIOp::create(b, loc, at, first);
-    // Tables of 8-byte entries begin at multiples of 8.
+    // Tables of 8-byte entries begin at multiples of 8, copies at multiples of
+    // 128.
     SmallVector<Value> words;
-    if (count == entryWords && count == 2)
+    if (count == entryWords && (count == 2 || (copies && count == 4)))
       words = loadWords(memory, at, count);
     else
       for (int64_t i = 0; i < count; ++i)

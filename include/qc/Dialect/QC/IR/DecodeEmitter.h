@@ -17,6 +17,7 @@
 #include "mlir/IR/BuiltinTypes.h"
 
 #include <array>
+#include <optional>
 
 namespace mlir::qc {
 
@@ -46,6 +47,22 @@ struct AdditiveTables {
   int64_t books, bits, vector, entriesOffset, stepOffset;
 };
 
+/// The part of a packed header in which `int8` codes are looked up: consecutive
+/// entries of `entryWords` 32-bit words, of all tables.
+struct LookupTables {
+  int64_t offset, entries, entryWords;
+};
+
+/// LookupTables in memory of a workgroup: word j of entry i of copy c is word
+/// (i * copies + c) * entryWords + j. Threads with different copies do not
+/// meet in a bank.
+struct TableCopies {
+  LookupTables tables;
+  int64_t copies;
+  Value memory; ///< memref<?xi32>
+  Value own;    ///< the thread's copy (i32)
+};
+
 struct DecodeEmitter {
   OpBuilder &b;
   Location loc;
@@ -57,6 +74,8 @@ struct DecodeEmitter {
   /// `words` only: the memory that lookups read, where `blob` is a copy of a
   /// part of it.
   Value tables = {};
+  /// `words` only: lookupWords() reads these, if any.
+  std::optional<TableCopies> copies = {};
 
   VectorType f32Vector() { return VectorType::get({rows}, b.getF32Type()); }
   VectorType i32Vector() { return VectorType::get({rows}, b.getI32Type()); }
