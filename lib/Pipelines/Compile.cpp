@@ -93,6 +93,8 @@ private:
   llvm::Error lowerForSPIRV();
   llvm::Error lowerForNVPTX();
   llvm::Error addCubins(const llvm::Module &kernels);
+  /// Whether a product has activations in int8.
+  bool hasInt8Arithmetic();
   llvm::Error addBetterKernels();
   /// `arch`: of QCDeviceCode.
   llvm::Expected<mlir::qc::gpu::DeviceCode>
@@ -471,16 +473,21 @@ llvm::Error Compiler::lower(const cpu::CPU &cpu) {
   return llvm::Error::success();
 }
 
+bool Compiler::hasInt8Arithmetic() {
+  return (*module)
+      ->walk([](MatmulOp op) {
+        return op.getArithmetic().value_or(Arithmetic::F32) == Arithmetic::Int8
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 /// Kernels for devices beyond the floor: with subgroup arithmetic and, for
 /// int8, integer dot products and each shape of cooperative matrices. Devices
 /// take the first code that they run.
 llvm::Error Compiler::addBetterKernels() {
-  WalkResult ints = (*module)->walk([](MatmulOp op) {
-    return op.getArithmetic().value_or(Arithmetic::F32) == Arithmetic::Int8
-               ? WalkResult::interrupt()
-               : WalkResult::advance();
-  });
-  bool int8 = ints.wasInterrupted();
+  bool int8 = hasInt8Arithmetic();
   // Sums over subgroups and matrices have an order of their own.
   bool reorders = !options.reproducible;
   uint32_t features = (int8 ? QC_FEATURE_INTEGER_DOT_PRODUCT : 0) |
@@ -495,7 +502,7 @@ llvm::Error Compiler::addBetterKernels() {
     lower.reproducible = options.reproducible;
     if (int8)
       lower.integerDot = "spirv";
-    lower.wideLoads = true;
+    lower.wideLoads = int8;
     lower.subgroupReductions = true;
     lower.cooperativeMatrix.assign(matrix.begin(), matrix.end());
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
@@ -558,7 +565,9 @@ llvm::Error Compiler::lowerForSPIRV() {
         mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
-        lower.wideLoads = true;
+        // With products in f32 alone NVIDIA's driver (580, H200) lost the
+        // device in such kernels (Xid 13), for reasons that are not known.
+        lower.wideLoads = hasInt8Arithmetic();
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;
