@@ -464,6 +464,9 @@ int64_t MatmulSignature::groups() const {
 // way on each: about 16 warps.
 void MatmulSignature::chooseThreads(int64_t most) {
   constexpr int64_t enoughWarps = 2048;
+  // 512 threads have 128 registers each: too few for entries of f32 tables.
+  if (arithmetic == Arithmetic::F32 && weight.getLayout().headerBytes > 0)
+    most = std::min<int64_t>(most, 256);
   int64_t blocks = arithmetic == Arithmetic::Int8
                        ? ActivationBlocks::get(weight).blocks
                        : weight.getLayout().numBlocks();
