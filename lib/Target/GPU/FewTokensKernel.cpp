@@ -35,6 +35,18 @@ using mlir::qc::gpu::workgroupThreads;
 static constexpr int64_t tokenStride = rowsPerGroup + 4;
 /// Threads of a multiprocessor: 128 registers for each.
 static constexpr int64_t mostThreads = 512;
+/// Tables of more than 16 entries, zero points in floating point and short
+/// blocks take more.
+static bool needsRegisters(WeightType weight) {
+  constexpr int64_t tableBytes = 64, shortBlock = 32;
+  ::qc::PackedLayout layout = weight.getLayout();
+  return layout.headerBytes > tableBytes || layout.blockK < shortBlock ||
+         StringRef(formatSpelling(weight.getFormat())).contains("zero = f");
+}
+static int64_t mostThreadsFor(const MatmulSignature &sig) {
+  return llvm::any_of(sig.weights(), needsRegisters) ? mostThreads / 2
+                                                     : mostThreads;
+}
 /// Bytes of weights that a warp asks for before it multiplies.
 static constexpr int64_t warpBytes = 4608;
 
@@ -46,7 +58,8 @@ int64_t mlir::qc::gpu::fewTokensThreads(const KernelContext &ctx,
   int64_t parts = ActivationBlocks::get(sig.weight).blocks *
                   WarpEmitter::numSteps(sig.weight);
   int64_t warps = workgroupThreads / warpThreads;
-  while (2 * warps * warpThreads <= std::min(ctx.maxThreads, mostThreads) &&
+  while (2 * warps * warpThreads <=
+             std::min(ctx.maxThreads, mostThreadsFor(sig)) &&
          sig.groups() * warps < enoughWarps && 2 * warps <= parts)
     warps *= 2;
   return warps * warpThreads;
@@ -220,9 +233,9 @@ Kernel mlir::qc::gpu::fewTokensMatmulKernel(KernelContext &ctx,
         prefetchWeights(b, sig, MatmulArguments(sig, args));
       });
   // Registers of a thread must not keep workgroups from running at once.
-  kernel->setAttr(
-      NVVM::NVVMDialect::getMinctasmAttrName(),
-      Builder(kernel.getContext())
-          .getI32IntegerAttr(static_cast<int32_t>(mostThreads / sig.threads)));
+  kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                  Builder(kernel.getContext())
+                      .getI32IntegerAttr(static_cast<int32_t>(
+                          mostThreadsFor(sig) / sig.threads)));
   return kernel;
 }
