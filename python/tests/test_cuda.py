@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import glob
+import json
 import os
 import tempfile
 import unittest
@@ -204,6 +205,30 @@ class CudaTest(tools.Scratch):
                 done = tools.run([gpu, "--self-test"])
             device = "" if ON_GPU else "Emulated GPU A"
             self.assertIn(f"{tests} passed, 0 failed on {device}", done.stdout)
+
+    def test_profile(self):
+        """Each kernel of a step with its launches; the bytes are of weights."""
+        gpu = self.compile(STORIES, "--gpu-arch=sm_90", "--max-tokens=64")
+        options = ("--profile", "--bench-prompt", "20", "--bench-tokens", "5")
+        with self.driver(gpu):
+            text = tools.run([gpu, *options]).stdout
+            steps = json.loads(tools.run([gpu, *options, "--json"]).stdout)["steps"]
+        self.assertIn("prefill of 20 tokens: ", text)
+        self.assertIn("behind 4 tokens, decode of 1 tokens: ", text)
+        self.assertEqual([s["tokens"] for s in steps.values()], [1, 20])
+        launches = {k["name"]: k["launches"] for k in steps["decode"]["kernels"]}
+        attention = [n for n in launches if n.startswith("attention_step_8_4x8f16")]
+        self.assertEqual([launches[n] for n in attention], [5])
+        (down,) = (k for k in steps["decode"]["kernels"]
+                   if k["name"].startswith("matmul_64x172_"))  # fmt: skip
+        self.assertEqual(down["launches"], 5)
+        # 2 blocks of 32 rows, 3 groups of 64: codes of 4 bits and a scale in f16.
+        self.assertEqual(down["bytes"], 64 * 192 // 2 + 64 * 3 * 2)
+        self.assertGreater(down["microseconds"], 0)
+        cpu = self.compile_for_cpu(STORIES)
+        done = tools.run([cpu, "--profile"], check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--profile: this model was compiled for the CPU", done.stderr)
 
     def faulty(self, fault, *options, **more):
         """Runs the model with a driver that fails."""
