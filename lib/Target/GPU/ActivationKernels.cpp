@@ -83,12 +83,12 @@ static void quantizeInWarps(GPUBuilder &b, const ActivationBlocks &layout,
     x.push_back(b.element(all, q));
     top = b.fmax(math::AbsFOp::create(b, x.back()), top);
   }
-  for (int64_t far = lanes / 2; far > 0; far /= 2)
-    top = b.fmax(b.shuffleXor(top, far), top);
+  top = b.reduceLanes(top, lanes,
+                      [&](Value own, Value far) { return b.fmax(far, own); });
   Int8Scale scale = emitInt8Scale(b, top);
   Value codes = emitCodes(b, scale, x, sum);
-  for (int64_t far = lanes / 2; far > 0; far /= 2)
-    sum = b.fadd(sum, b.shuffleXor(sum, far));
+  sum = b.reduceLanes(sum, lanes,
+                      [&](Value own, Value far) { return b.fadd(own, far); });
   auto store = [&] {
     b.store(codes, args[1], at);
     b.ifThen(b.less(b.rem(own, lanes), 1), [&] {
@@ -146,11 +146,7 @@ static void quantizeInGroup(GPUBuilder &b, const ActivationBlocks &layout,
 
 Kernel mlir::qc::gpu::quantizeKernel(KernelContext &ctx,
                                      const ActivationBlocks &layout) {
-  MLIRContext *context = ctx.module.getContext();
-  Type words =
-      MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
-  Type floats =
-      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
+  Type words = ctx.words(), floats = ctx.floats();
   std::string name =
       llvm::formatv("quantize_{0}_{1}_{2}_{3}", layout.k, layout.blockK,
                     layout.paddedBlockK, layout.blocks);

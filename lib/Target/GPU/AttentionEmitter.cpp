@@ -59,38 +59,22 @@ std::string mlir::qc::gpu::attentionName(StringRef what,
       llvm::formatv("{0}_{1}_{2}", what, heads, cacheName(cache));
   if (window)
     name += llvm::formatv("_window{0}", *window).str();
-  return name + llvm::formatv("_{0:x-}", llvm::bit_cast<uint32_t>(
-                                             static_cast<float>(scale)))
-                    .str();
+  return name + "_" + bitsOf(scale);
 }
 
-// Warps by shuffles, then a value a warp: two uses must have a scratch each, or
-// a barrier between them.
-Value AttentionEmitter::reduceWarps(Value value, Value memory,
-                                    function_ref<Value(Value, Value)> combine) {
-  constexpr int64_t warpThreads = 32;
-  value = b.reduceLanes(value, warpThreads, combine);
-  b.ifThen(b.less(b.rem(b.thread(), warpThreads), 1),
-           [&] { b.store(value, memory, b.div(b.thread(), warpThreads)); });
-  b.barrier();
-  Value result = b.load(memory, b.index(0));
-  for (int64_t warp = 1; warp < b.threads / warpThreads; ++warp)
-    result = combine(result, b.load(memory, b.index(warp)));
-  return result;
-}
-
+// Of warps, two uses must have a scratch each, or a barrier between them.
 Value AttentionEmitter::reduceMax(Value value) {
   if (!ctx.hasWarps())
     return b.reduceMax(value, scratch);
-  return reduceWarps(value, scratch,
-                     [&](Value a, Value c) { return b.fmax(a, c); });
+  return b.reduceWarps(value, scratch,
+                       [&](Value a, Value c) { return b.fmax(a, c); });
 }
 
 Value AttentionEmitter::reduceSum(Value value) {
   if (!ctx.hasWarps())
     return b.reduceSum(value, scratch);
-  return reduceWarps(value, sumScratch,
-                     [&](Value a, Value c) { return b.fadd(a, c); });
+  return b.reduceWarps(value, sumScratch,
+                       [&](Value a, Value c) { return b.fadd(a, c); });
 }
 
 Value AttentionEmitter::score(Value position) {

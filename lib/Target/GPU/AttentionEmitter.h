@@ -86,8 +86,6 @@ private:
   /// Of all threads.
   Value reduceMax(Value value);
   Value reduceSum(Value value);
-  Value reduceWarps(Value value, Value scratch,
-                    function_ref<Value(Value, Value)> combine);
   /// Sums of a word of the values, weighted by `probs`, of positions
   /// from `first` + `from` on, every `stride`-th, to `first` + `count`.
   SmallVector<Value> addValues(ValueRange sums, Value first, Value from,

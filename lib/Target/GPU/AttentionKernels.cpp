@@ -21,19 +21,6 @@ using mlir::qc::gpu::packElements;
 using mlir::qc::gpu::stateIndex;
 using mlir::qc::gpu::windowBegin;
 
-namespace {
-
-struct Types {
-  explicit Types(KernelContext &ctx)
-      : words(MemRefType::get({ShapedType::kDynamic},
-                              IntegerType::get(ctx.module.getContext(), 32))),
-        floats(MemRefType::get({ShapedType::kDynamic},
-                               Float32Type::get(ctx.module.getContext()))) {}
-  Type words, floats;
-};
-
-} // namespace
-
 int64_t CacheLayout::appendGroups() const {
   return isInt8() ? type.getHeads() : elementGroups(type.getHeads() * words());
 }
@@ -41,9 +28,9 @@ int64_t CacheLayout::appendGroups() const {
 /// Elements of a head become scale * code, code in [-127, 127]: a workgroup a
 /// head, with the arithmetic of the CPU's kernel.
 static Kernel appendInt8Kernel(KernelContext &ctx, const CacheLayout &cache) {
-  Types t(ctx);
+  Type words = ctx.words(), floats = ctx.floats();
   return getOrCreateKernel(
-      ctx, "append_" + cacheName(cache), {t.words, t.floats, t.floats, t.words},
+      ctx, "append_" + cacheName(cache), {words, floats, floats, words},
       [&](GPUBuilder &b, ValueRange args) {
         CacheAddress address{b, cache, stateIndex(b, args[0], 2)};
         int64_t headDim = cache.type.getHeadDim(),
@@ -66,20 +53,11 @@ static Kernel appendInt8Kernel(KernelContext &ctx, const CacheLayout &cache) {
           // The smallest normal number keeps the inverse finite.
           Value inverse = b.fdiv(b.f32(1.0), b.fmax(scale, b.f32(0x1p-126)));
           b.loop(thread, b.index(cache.words()), b.threads, [&](Value w) {
-            Value word;
-            for (int64_t q = 0; q < 4; ++q) {
-              Value v = b.load(from, b.add(row, b.add(b.mul(w, 4), q)));
-              v = math::RoundEvenOp::create(b, b.fmul(v, inverse));
-              v = b.fmax(
-                  b.f32(-127.0),
-                  b.select(arith::CmpFOp::create(b, arith::CmpFPredicate::OLT,
-                                                 v, b.f32(127.0)),
-                           v, b.f32(127.0)));
-              Value code = b.land(arith::FPToSIOp::create(b, b.getI32Type(), v),
-                                  b.i32(255));
-              word = q ? b.lor(word, b.shl(code, 8 * q)) : code;
-            }
-            b.store(word, args[3],
+            SmallVector<Value> values;
+            for (int64_t q = 0; q < 4; ++q)
+              values.push_back(b.load(from, b.add(row, b.add(b.mul(w, 4), q))));
+            Value sum = b.f32(0.0); // nobody needs it
+            b.store(emitCodes(b, {scale, inverse}, values, sum), args[3],
                     part ? address.value(head, position, w)
                          : address.key(head, position, w));
           });
@@ -95,9 +73,9 @@ Kernel mlir::qc::gpu::appendKernel(KernelContext &ctx,
                                    const CacheLayout &cache) {
   if (cache.isInt8())
     return appendInt8Kernel(ctx, cache);
-  Types t(ctx);
+  Type words = ctx.words(), floats = ctx.floats();
   return getOrCreateKernel(
-      ctx, "append_" + cacheName(cache), {t.words, t.floats, t.floats, t.words},
+      ctx, "append_" + cacheName(cache), {words, floats, floats, words},
       [&](GPUBuilder &b, ValueRange args) {
         CacheAddress address{b, cache, stateIndex(b, args[0], 2)};
         int64_t headDim = cache.type.getHeadDim();
@@ -126,11 +104,10 @@ Kernel mlir::qc::gpu::attentionKernel(KernelContext &ctx,
                                       const CacheLayout &cache, int64_t heads,
                                       double scale,
                                       std::optional<int64_t> window) {
-  Types t(ctx);
+  Type words = ctx.words(), floats = ctx.floats();
   return getOrCreateKernel(
       ctx, attentionName("attention", cache, heads, scale, window),
-      {t.words, t.floats, t.words, t.floats},
-      [&](GPUBuilder &b, ValueRange args) {
+      {words, floats, words, floats}, [&](GPUBuilder &b, ValueRange args) {
         int64_t headDim = cache.type.getHeadDim();
         Value query = b.shared(headDim);
         Value thread = b.thread(), head = b.groupX(), token = b.groupY();

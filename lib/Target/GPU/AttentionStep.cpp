@@ -114,11 +114,7 @@ Kernel mlir::qc::gpu::attentionStepKernel(KernelContext &ctx,
                                           int64_t heads, double scale,
                                           std::optional<int64_t> window,
                                           const AttentionStep &step) {
-  MLIRContext *context = ctx.module.getContext();
-  Type words =
-      MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
-  Type floats =
-      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
+  Type words = ctx.words(), floats = ctx.floats();
   int64_t parts = attentionParts(heads);
   std::string name =
       attentionName("attention_step", cache, heads, scale, window) +
@@ -185,8 +181,7 @@ Kernel mlir::qc::gpu::attentionStepKernel(KernelContext &ctx,
 Kernel mlir::qc::gpu::attentionCombineKernel(KernelContext &ctx,
                                              const CacheLayout &cache,
                                              int64_t heads) {
-  Type floats = MemRefType::get({ShapedType::kDynamic},
-                                Float32Type::get(ctx.module.getContext()));
+  Type floats = ctx.floats();
   int64_t headDim = cache.type.getHeadDim(), parts = attentionParts(heads);
   return getOrCreateKernel(
       ctx,

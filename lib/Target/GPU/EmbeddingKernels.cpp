@@ -64,14 +64,8 @@ static void emitDecodeRow(GPUBuilder &b, const TargetFeatures &target,
          });
 }
 
-static MemRefType buffer(Type element) {
-  return MemRefType::get({ShapedType::kDynamic}, element);
-}
-
 Kernel mlir::qc::gpu::embeddingKernel(KernelContext &ctx, WeightType weight) {
-  MLIRContext *context = ctx.module.getContext();
-  Type words = buffer(IntegerType::get(context, 32));
-  Type floats = buffer(Float32Type::get(context));
+  Type words = ctx.words(), floats = ctx.floats();
   return getOrCreateKernel(
       ctx, "embedding_" + weightName(weight), {words, words, floats},
       [&](GPUBuilder &b, ValueRange args) {
@@ -82,9 +76,7 @@ Kernel mlir::qc::gpu::embeddingKernel(KernelContext &ctx, WeightType weight) {
 }
 
 Kernel mlir::qc::gpu::decodeKernel(KernelContext &ctx, WeightType weight) {
-  MLIRContext *context = ctx.module.getContext();
-  Type words = buffer(IntegerType::get(context, 32));
-  Type floats = buffer(Float32Type::get(context));
+  Type words = ctx.words(), floats = ctx.floats();
   return getOrCreateKernel(
       ctx, "decode_" + weightName(weight), {words, floats},
       [&](GPUBuilder &b, ValueRange args) {

@@ -193,18 +193,9 @@ void FewTokensEmitter::product(size_t first, size_t count, Value out,
       exists = b.land(exists, b.less(row, n));
     b.ifThen(exists, [&] {
       SmallVector<Value> values;
-      for (size_t i = 0; i < count; ++i) {
-        values.push_back(products[i][j]);
-        if (sig.bias)
-          values.back() = b.fadd(values.back(), b.load(biases[first + i], row));
-      }
-      Value y = values[0];
-      if (sig.gate)
-        y = b.fmul(emitActivation(b, *sig.gate, y), values[1]);
-      Value at = b.add(b.mul(token, n), row);
-      if (sig.residual)
-        y = b.fadd(y, b.load(residual[0], at));
-      b.store(y, out, at);
+      for (const SmallVector<Value> &product : products)
+        values.push_back(product[j]);
+      storeResult(b, sig, *this, first, values, out, row, token);
     });
   }
 }

@@ -18,8 +18,8 @@ using mlir::qc::gpu::GPUBuilder;
 using mlir::qc::gpu::Int8Scale;
 using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
+using mlir::qc::gpu::warpThreads;
 
-static constexpr int64_t warpThreads = 32;
 /// Vectors that a thread keeps in registers.
 static constexpr int64_t mostVectors = 8;
 
@@ -101,16 +101,8 @@ public:
 } // namespace
 
 Value Input::normFactor(Value squares, double eps) {
-  Value sum = b.reduceLanes(squares, warpThreads,
+  Value sum = b.reduceWarps(squares, b.shared(b.threads / warpThreads),
                             [&](Value a, Value c) { return b.fadd(a, c); });
-  int64_t warps = b.threads / warpThreads;
-  Value ofWarps = b.shared(warps);
-  b.ifThen(b.less(b.rem(b.thread(), warpThreads), 1),
-           [&] { b.store(sum, ofWarps, b.div(b.thread(), warpThreads)); });
-  b.barrier();
-  sum = b.load(ofWarps, b.index(0));
-  for (int64_t warp = 1; warp < warps; ++warp)
-    sum = b.fadd(sum, b.load(ofWarps, b.index(warp)));
   Value mean = b.fdiv(sum, b.f32(static_cast<double>(layout.k)));
   return b.fdiv(b.f32(1.0), math::SqrtOp::create(b, b.fadd(mean, b.f32(eps))));
 }
@@ -207,25 +199,16 @@ mlir::qc::gpu::emitQuantizedInput(GPUBuilder &b, const ActivationBlocks &layout,
 Kernel mlir::qc::gpu::normQuantizeKernel(KernelContext &ctx,
                                          const ActivationBlocks &layout,
                                          double eps) {
-  MLIRContext *context = ctx.module.getContext();
-  Type words =
-      MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
-  Type floats =
-      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  std::string name =
-      llvm::formatv("norm_quantize_{0}_{1}_{2:x-}", layout.k, layout.blockK,
-                    llvm::bit_cast<uint32_t>(static_cast<float>(eps)));
+  std::string name = llvm::formatv("norm_quantize_{0}_{1}_{2}", layout.k,
+                                   layout.blockK, bitsOf(eps));
   return getOrCreateKernel(
-      ctx, name, {floats, floats, words, floats, words},
+      ctx, name,
+      {ctx.floats(), ctx.floats(), ctx.words(), ctx.floats(), ctx.words()},
       [&](GPUBuilder &b, ValueRange args) {
         quantize(b, layout, args[0], args[1], eps, args.drop_front(2));
       },
       ctx.maxThreads,
       [&](GPUBuilder &b, ValueRange args) {
-        int64_t pieces = layout.k * 4 / prefetchBytes;
-        if (pieces > 0)
-          b.ifThen(b.less(b.thread(), pieces), [&] {
-            emitPrefetch(b, args[1], b.mul(b.thread(), prefetchBytes / 4));
-          });
+        emitPrefetchVector(b, args[1], layout.k * 4);
       });
 }

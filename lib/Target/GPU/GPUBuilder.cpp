@@ -95,6 +95,18 @@ Value mlir::qc::gpu::GPUBuilder::reduceLanes(
   return value;
 }
 
+Value mlir::qc::gpu::GPUBuilder::reduceWarps(
+    Value value, Value scratch, function_ref<Value(Value, Value)> combine) {
+  value = reduceLanes(value, warpThreads, combine);
+  ifThen(less(rem(thread(), warpThreads), 1),
+         [&] { store(value, scratch, div(thread(), warpThreads)); });
+  barrier();
+  Value result = load(scratch, index(0));
+  for (int64_t warp = 1; warp < threads / warpThreads; ++warp)
+    result = combine(result, load(scratch, index(warp)));
+  return result;
+}
+
 void mlir::qc::gpu::emitLetNextStart(GPUBuilder &b, const KernelContext &ctx) {
   if (ctx.programmatic)
     NVVM::GriddepcontrolOp::create(b,
@@ -104,6 +116,19 @@ void mlir::qc::gpu::emitLetNextStart(GPUBuilder &b, const KernelContext &ctx) {
 void mlir::qc::gpu::emitPrefetch(GPUBuilder &b, Value buffer, Value at) {
   memref::PrefetchOp::create(b, buffer, ValueRange{at}, /*isWrite=*/false,
                              /*localityHint=*/3, /*isDataCache=*/true);
+}
+
+void mlir::qc::gpu::emitPrefetchVector(GPUBuilder &b, Value buffer,
+                                       int64_t bytes) {
+  if (int64_t pieces = bytes / prefetchBytes; pieces > 0)
+    b.ifThen(b.less(b.thread(), pieces), [&] {
+      emitPrefetch(b, buffer, b.mul(b.thread(), prefetchBytes / 4));
+    });
+}
+
+std::string mlir::qc::gpu::bitsOf(double value) {
+  return llvm::formatv("{0:x-}",
+                       llvm::bit_cast<uint32_t>(static_cast<float>(value)));
 }
 
 mlir::gpu::GPUFuncOp mlir::qc::gpu::getOrCreateKernel(

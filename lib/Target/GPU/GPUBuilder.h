@@ -31,14 +31,6 @@ public:
   const int64_t threads; ///< of a workgroup, all in x
   const bool subgroups;  ///< reduce, whatever size they have
 
-  // Types
-  MemRefType words() {
-    return MemRefType::get({ShapedType::kDynamic}, getI32Type());
-  }
-  MemRefType floats() {
-    return MemRefType::get({ShapedType::kDynamic}, getF32Type());
-  }
-
   // Constants
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(*this, value);
@@ -179,6 +171,11 @@ public:
   /// them, in the order of a fixed tree.
   Value reduceLanes(Value value, int64_t lanes,
                     function_ref<Value(Value, Value)> combine);
+  /// The same over the workgroup, of full warps: each, and then one after the
+  /// other. `scratch` has an element a warp. Meets a barrier, but others may
+  /// still read the scratch.
+  Value reduceWarps(Value value, Value scratch,
+                    function_ref<Value(Value, Value)> combine);
 
   /// Sum or largest of `value` over the workgroup, in all threads: in the order
   /// of a fixed tree, or each subgroup as its device likes and then one
@@ -215,6 +212,9 @@ struct CooperativeShape {
   int64_t rows, tokens, inputs, subgroup;
 };
 
+/// Threads of a warp, where KernelContext::hasWarps().
+inline constexpr int64_t warpThreads = 32;
+
 struct KernelContext {
   ModuleOp module;
   mlir::gpu::GPUModuleOp kernels;
@@ -239,13 +239,28 @@ struct KernelContext {
 
   /// Whether kernels are made of warps of 32 threads that load 128 bits each,
   /// of any buffer.
-  bool hasWarps() const { return wideLoads && warpSize == 32; }
+  bool hasWarps() const { return wideLoads && warpSize == warpThreads; }
+
+  // Types of buffers
+  MemRefType words() {
+    return MemRefType::get({ShapedType::kDynamic},
+                           IntegerType::get(module.getContext(), 32));
+  }
+  MemRefType floats() {
+    return MemRefType::get({ShapedType::kDynamic},
+                           Float32Type::get(module.getContext()));
+  }
 };
 
 /// The next kernel may start.
 void emitLetNextStart(GPUBuilder &b, const KernelContext &ctx);
 /// Begins to fetch prefetchBytes from word `at` of a buffer.
 void emitPrefetch(GPUBuilder &b, Value buffer, Value at);
+/// All threads begin to fetch a vector of `bytes` bytes, but for an end that is
+/// shorter than prefetchBytes.
+void emitPrefetchVector(GPUBuilder &b, Value buffer, int64_t bytes);
+/// The bits of `value` as f32, in names of kernels.
+std::string bitsOf(double value);
 
 /// Threads of a workgroup, unless a kernel says otherwise.
 inline constexpr int64_t workgroupThreads = 128;

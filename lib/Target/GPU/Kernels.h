@@ -173,6 +173,12 @@ void forProduct(
     GPUBuilder &b, const MatmulSignature &sig, ValueRange outs,
     function_ref<void(size_t first, size_t count, Value out, Value rowBlock)>
         body);
+/// Stores a row of a token from its sums in the products from `first` on: adds
+/// bias and residual, `added` if that is loaded already, and gates.
+void storeResult(GPUBuilder &b, const MatmulSignature &sig,
+                 const MatmulArguments &args, size_t first,
+                 SmallVector<Value> sums, Value out, Value row, Value token,
+                 Value added = Value());
 /// Before the kernel may read its input: fetches a part of this workgroup's
 /// weights into the cache, which hides the kernel's start.
 void prefetchWeights(GPUBuilder &b, const MatmulSignature &sig,

@@ -90,7 +90,14 @@ private:
   bool lowerFused(MatmulOp op, Map &map);
   bool canFuse(MatmulOp op) const;
   /// Kernels of few tokens, one where its weights group their inputs alike.
-  LogicalResult lowerFewTokens(MatmulOp op, Map &map);
+  void lowerFewTokens(MatmulOp op, Map &map);
+  /// Of a kernel with `count` weights of `op` from `first` on.
+  MatmulSignature signature(MatmulOp op, size_t first, size_t count) const;
+  /// Notes the launch of such a kernel, `x` workgroups a tile of tokens.
+  /// `activations`: with what else stands beside them in its buffers.
+  void launchProduct(MatmulOp op, const MatmulSignature &sig, size_t first,
+                     ArrayRef<MemoryRegion> activations, Kernel kernel,
+                     int64_t x, Map &map);
   /// Whether all who use the norm can compute it themselves.
   bool canFuseNorm(lm::RMSNormOp norm) const;
   bool canFuseRotary(lm::RotaryOp rotary) const;
@@ -231,15 +238,64 @@ ArrayRef<MemoryRegion> StepLowering::quantize(const Place &input,
     regions.insert(regions.begin() + 1, *input.gamma);
     launch(normQuantizeKernel(ctx, layout, input.eps), 1, {1, 0}, regions,
            /*written=*/3);
-    regions.erase(regions.begin(), regions.begin() + 2);
-    quantized.push_back({input.region.buffer, gammaOf(input), layout, regions});
-    return quantized.back().regions;
+  } else {
+    launch(quantizeKernel(ctx, layout), quantizeGroups(ctx, layout),
+           rows(input), regions, /*written=*/3);
   }
-  launch(quantizeKernel(ctx, layout), quantizeGroups(ctx, layout), rows(input),
-         regions, /*written=*/3);
-  regions.erase(regions.begin());
+  regions.erase(regions.begin(), regions.end() - 3);
   quantized.push_back({input.region.buffer, gammaOf(input), layout, regions});
   return quantized.back().regions;
+}
+
+/// Whether weights group their inputs alike.
+static bool areAlike(MatmulOp op) {
+  return llvm::all_equal(
+      llvm::map_range(op.getWeights().getTypes(), [](Type type) {
+        return ActivationBlocks::get(cast<WeightType>(type));
+      }));
+}
+
+MatmulSignature StepLowering::signature(MatmulOp op, size_t first,
+                                        size_t count) const {
+  MatmulSignature sig;
+  sig.arithmetic = op.getArithmetic().value_or(Arithmetic::F32);
+  sig.bias = !op.getBiases().empty();
+  sig.residual = static_cast<bool>(op.getResidual());
+  sig.gate = op.getGate();
+  SmallVector<WeightType> types;
+  for (Type type : op.getWeights().slice(first, count).getTypes())
+    types.push_back(cast<WeightType>(type));
+  sig.weight = types[0];
+  size_t own = sig.gate ? 2 : 1;
+  if (sig.gate)
+    sig.second = types[1];
+  sig.others.assign(types.begin() + own, types.end());
+  return sig;
+}
+
+void StepLowering::launchProduct(MatmulOp op, const MatmulSignature &sig,
+                                 size_t first,
+                                 ArrayRef<MemoryRegion> activations,
+                                 Kernel kernel, int64_t x, Map &map) {
+  size_t count = sig.weights().size();
+  bool isTiled = sig.tokens > 1; // else the input is one token's
+  SmallVector<MemoryRegion> regions;
+  if (isTiled)
+    regions.push_back(state());
+  for (Value weight : op.getWeights().slice(first, count))
+    regions.push_back(map[weight].region);
+  llvm::append_range(regions, activations);
+  if (sig.bias)
+    for (Value bias : op.getBiases().slice(first, count))
+      regions.push_back(map[bias].region);
+  if (sig.residual)
+    regions.push_back(map[op.getResidual()].region);
+  size_t outs = 1 + sig.others.size();
+  size_t firstOut = sig.gate ? first / 2 : first;
+  for (Value result : op.getResults().slice(firstOut, outs))
+    regions.push_back(allocate(result, isTiled, map).region);
+  uint32_t tile = isTiled ? static_cast<uint32_t>(sig.tokens) : 0;
+  launch(kernel, x, {1, tile}, regions, outs);
 }
 
 bool StepLowering::canFuse(MatmulOp op) const {
@@ -252,10 +308,7 @@ bool StepLowering::canFuse(MatmulOp op) const {
     return false;
   auto layout = ActivationBlocks::get(
       cast<WeightType>(op.getWeights().front().getType()));
-  return canQuantizeInProduct(layout) &&
-         llvm::all_of(op.getWeights().getTypes(), [&](Type type) {
-           return ActivationBlocks::get(cast<WeightType>(type)) == layout;
-         });
+  return canQuantizeInProduct(layout) && areAlike(op);
 }
 
 bool StepLowering::canFuseNorm(lm::RMSNormOp norm) const {
@@ -275,7 +328,7 @@ bool StepLowering::canFuseNorm(lm::RMSNormOp norm) const {
 }
 
 bool StepLowering::canFuseRotary(lm::RotaryOp rotary) const {
-  if (!oneToken || !ctx.fusedSteps || !rotary->hasOneUse())
+  if (!oneToken || !rotary->hasOneUse())
     return false;
   auto attention = dyn_cast<lm::AttentionOp>(*rotary->user_begin());
   return attention && attention.getValue() != rotary.getResult() &&
@@ -286,22 +339,7 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
   if (!canFuse(op))
     return false;
   Place input = map[op.getInput()];
-  MatmulSignature sig;
-  sig.arithmetic = Arithmetic::Int8;
-  sig.bias = !op.getBiases().empty();
-  sig.residual = static_cast<bool>(op.getResidual());
-  sig.gate = op.getGate();
-  SmallVector<WeightType> types;
-  SmallVector<MemoryRegion> regions;
-  for (Value weight : op.getWeights()) {
-    types.push_back(cast<WeightType>(weight.getType()));
-    regions.push_back(map[weight].region);
-  }
-  sig.weight = types[0];
-  if (sig.gate)
-    sig.second = types[1];
-  else
-    sig.others.assign(types.begin() + 1, types.end());
+  MatmulSignature sig = signature(op, 0, op.getWeights().size());
   sig.chooseThreads(ctx.maxThreads);
   auto layout = ActivationBlocks::get(sig.weight);
   // Every workgroup prepares the input, unless there are so many that reading
@@ -309,76 +347,37 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
   constexpr int64_t mostInputBytes = 4 << 20;
   sig.quantizes =
       sig.groups() * layout.k * (input.gamma ? 8 : 4) <= mostInputBytes;
+  SmallVector<MemoryRegion> activations;
   if (sig.quantizes) {
-    regions.push_back(input.region);
+    activations.push_back(input.region);
     if (input.gamma) {
       sig.normEps = input.eps;
-      regions.push_back(*input.gamma);
+      activations.push_back(*input.gamma);
     }
   } else {
-    ArrayRef<MemoryRegion> codes = quantize(input, layout);
-    regions.append(codes.begin(), codes.end());
+    llvm::append_range(activations, quantize(input, layout));
   }
-  for (Value bias : op.getBiases())
-    regions.push_back(map[bias].region);
-  if (sig.residual)
-    regions.push_back(map[op.getResidual()].region);
-  for (Value result : op.getResults())
-    regions.push_back(allocate(result, /*perToken=*/false, map).region);
-  launch(matmulKernel(ctx, sig), sig.groups(), {1, 0}, regions,
-         op.getResults().size());
+  launchProduct(op, sig, 0, activations, matmulKernel(ctx, sig), sig.groups(),
+                map);
   return true;
 }
 
-LogicalResult StepLowering::lowerFewTokens(MatmulOp op, Map &map) {
+void StepLowering::lowerFewTokens(MatmulOp op, Map &map) {
   usesFewTokens = true;
   Place input = map[op.getInput()];
-  SmallVector<WeightType> types;
-  for (Type type : op.getWeights().getTypes())
-    types.push_back(cast<WeightType>(type));
-  bool isAlike = llvm::all_of(types, [&](WeightType type) {
-    return ActivationBlocks::get(type) == ActivationBlocks::get(types[0]);
-  });
-  if (op.getGate() && !isAlike)
-    return op.emitOpError(
-        "weights of one matmul must group their inputs alike");
-  size_t perKernel = op.getGate()                   ? 2
-                     : isAlike && !op.getResidual() ? types.size()
-                                                    : 1;
-  for (size_t first = 0; first < types.size(); first += perKernel) {
-    MatmulSignature sig;
-    sig.arithmetic = Arithmetic::Int8;
-    sig.bias = !op.getBiases().empty();
-    sig.residual = static_cast<bool>(op.getResidual());
-    sig.gate = op.getGate();
+  size_t count = op.getWeights().size();
+  size_t perKernel = op.getGate()                        ? 2
+                     : areAlike(op) && !op.getResidual() ? count
+                                                         : 1;
+  for (size_t first = 0; first < count; first += perKernel) {
+    MatmulSignature sig = signature(op, first, perKernel);
     sig.tokens = fewTokensTile;
-    sig.weight = types[first];
-    ArrayRef<WeightType> others =
-        ArrayRef(types).slice(first + 1, perKernel - 1);
-    if (sig.gate) {
-      sig.second = others.front();
-      others = others.drop_front();
-    }
-    sig.others.assign(others.begin(), others.end());
     sig.threads = fewTokensThreads(ctx, sig);
-    SmallVector<MemoryRegion> regions = {state()};
-    for (Value weight : op.getWeights().slice(first, perKernel))
-      regions.push_back(map[weight].region);
-    llvm::append_range(regions,
-                       quantize(input, ActivationBlocks::get(sig.weight)));
-    if (sig.bias)
-      for (Value bias : op.getBiases().slice(first, perKernel))
-        regions.push_back(map[bias].region);
-    if (sig.residual)
-      regions.push_back(map[op.getResidual()].region);
-    size_t outs = 1 + sig.others.size();
-    size_t firstOut = op.getGate() ? first / 2 : first;
-    for (Value result : op.getResults().slice(firstOut, outs))
-      regions.push_back(allocate(result, /*perToken=*/true, map).region);
-    launch(fewTokensMatmulKernel(ctx, sig), sig.groups(),
-           {1, static_cast<uint32_t>(sig.tokens)}, regions, outs);
+    ArrayRef<MemoryRegion> codes =
+        quantize(input, ActivationBlocks::get(sig.weight));
+    launchProduct(op, sig, first, codes, fewTokensMatmulKernel(ctx, sig),
+                  sig.groups(), map);
   }
-  return success();
 }
 
 LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
@@ -389,24 +388,23 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
   for (Value weight : op.getWeights())
     if (failed(checkRows(op, cast<WeightType>(weight.getType()))))
       return failure();
+  bool int8 = arithmetic == Arithmetic::Int8;
+  if (int8 && op.getGate() && !areAlike(op))
+    return op.emitOpError(
+        "weights of one matmul must group their inputs alike");
   if (lowerFused(op, map))
     return success();
+  bool onMatrices = input.perToken && int8;
+  if (ctx.tensorCores && onMatrices && isFew()) {
+    lowerFewTokens(op, map);
+    return success();
+  }
+  bool onTensorCores = ctx.tensorCores && onMatrices;
   // A gate needs both products in one kernel; otherwise weights are
   // independent.
   size_t perKernel = op.getGate() ? 2 : 1;
-  bool onMatrices = input.perToken && arithmetic == Arithmetic::Int8;
-  if (ctx.tensorCores && onMatrices && isFew())
-    return lowerFewTokens(op, map);
-  bool onTensorCores = ctx.tensorCores && onMatrices;
   for (size_t first = 0; first < op.getWeights().size(); first += perKernel) {
-    MatmulSignature sig;
-    sig.arithmetic = arithmetic;
-    sig.bias = !op.getBiases().empty();
-    sig.residual = static_cast<bool>(op.getResidual());
-    sig.gate = op.getGate();
-    sig.weight = cast<WeightType>(op.getWeights()[first].getType());
-    if (perKernel == 2)
-      sig.second = cast<WeightType>(op.getWeights()[first + 1].getType());
+    MatmulSignature sig = signature(op, first, perKernel);
     int64_t cooperative =
         ctx.cooperative && onMatrices && maxTokens >= leastMatrixTokens
             ? cooperativeTokens(ctx, sig)
@@ -415,37 +413,20 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
                  : onTensorCores  ? tensorTokens(sig)
                  : input.perToken ? tokenTile
                                   : 1;
-    SmallVector<MemoryRegion> activations = {input.region};
     if (sig.tokens == 1)
       sig.chooseThreads(ctx.maxThreads);
-    if (arithmetic == Arithmetic::Int8) {
-      auto layout = ActivationBlocks::get(sig.weight);
-      if (sig.second && ActivationBlocks::get(*sig.second) != layout)
-        return op.emitOpError(
-            "weights of one matmul must group their inputs alike");
-      ArrayRef<MemoryRegion> codes = quantize(input, layout);
-      activations.assign(codes.begin(), codes.end());
-    }
-    SmallVector<MemoryRegion> regions;
-    if (sig.tokens > 1)
-      regions.push_back(state());
-    for (size_t i = first; i < first + perKernel; ++i)
-      regions.push_back(map[op.getWeights()[i]].region);
-    regions.append(activations);
-    if (sig.bias)
-      for (size_t i = first; i < first + perKernel; ++i)
-        regions.push_back(map[op.getBiases()[i]].region);
-    if (sig.residual)
-      regions.push_back(map[op.getResidual()].region);
-    Value result = op.getResults()[first / perKernel];
-    regions.push_back(allocate(result, input.perToken, map).region);
-    QCDeviceExtent y = {1, input.perToken ? uint32_t(sig.tokens) : 0};
+    ArrayRef<MemoryRegion> activations = input.region;
+    if (int8)
+      activations = quantize(input, ActivationBlocks::get(sig.weight));
     if (cooperative)
-      launch(cooperativeMatmulKernel(ctx, sig), sig.groups(), y, regions);
+      launchProduct(op, sig, first, activations,
+                    cooperativeMatmulKernel(ctx, sig), sig.groups(), map);
     else if (onTensorCores)
-      launch(tensorMatmulKernel(ctx, sig), (sig.groups() + 3) / 4, y, regions);
+      launchProduct(op, sig, first, activations, tensorMatmulKernel(ctx, sig),
+                    (sig.groups() + 3) / 4, map);
     else
-      launch(matmulKernel(ctx, sig), sig.groups(), y, regions);
+      launchProduct(op, sig, first, activations, matmulKernel(ctx, sig),
+                    sig.groups(), map);
   }
   return success();
 }
@@ -466,14 +447,13 @@ LogicalResult StepLowering::lower(lm::AttentionOp op, Map &map) {
   std::optional<int64_t> window;
   if (op.getWindow())
     window = *op.getWindow();
-  if (oneToken && ctx.fusedSteps && canFuseAttention(ctx, cache)) {
+  if (oneToken && canFuseAttention(ctx, cache)) {
     Place key = map[op.getKey()];
     AttentionStep step;
     SmallVector<MemoryRegion> regions = {state(), query.region, key.region,
                                          map[op.getValue()].region};
-    for (auto [place, value, columns] :
-         {std::tuple(&query, op.getQuery(), &step.queryTable),
-          std::tuple(&key, op.getKey(), &step.keyTable)})
+    for (auto [place, columns] :
+         {std::pair(&query, &step.queryTable), std::pair(&key, &step.keyTable)})
       if (place->rotary) {
         regions.push_back(*place->rotary);
         *columns = place->rotary->sizePerPosition / 4;

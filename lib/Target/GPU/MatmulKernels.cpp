@@ -411,8 +411,7 @@ std::string mlir::qc::gpu::matmulName(const MatmulSignature &sig) {
   if (sig.quantizes)
     name += "_quantizing";
   if (sig.normEps)
-    name += llvm::formatv("_rms_{0:x-}", llvm::bit_cast<uint32_t>(
-                                             static_cast<float>(*sig.normEps)));
+    name += "_rms_" + bitsOf(*sig.normEps);
   if (sig.threads != workgroupThreads)
     name += llvm::formatv("_t{0}", sig.threads);
   return name + llvm::formatv("_m{0}", sig.tokens).str();
@@ -428,11 +427,7 @@ SmallVector<WeightType> MatmulSignature::weights() const {
 
 SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
                                                const MatmulSignature &sig) {
-  MLIRContext *context = ctx.module.getContext();
-  Type words =
-      MemRefType::get({ShapedType::kDynamic}, IntegerType::get(context, 32));
-  Type floats =
-      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
+  Type words = ctx.words(), floats = ctx.floats();
   size_t weights = sig.weights().size();
   SmallVector<Type> buffers;
   if (sig.tokens > 1)
@@ -455,7 +450,7 @@ SmallVector<Type> mlir::qc::gpu::matmulBuffers(KernelContext &ctx,
 int64_t MatmulSignature::groups() const {
   int64_t groups = weight.getLayout().numRowBlocks();
   for (WeightType other : others)
-    groups += WeightType(other).getLayout().numRowBlocks();
+    groups += other.getLayout().numRowBlocks();
   return groups;
 }
 
@@ -493,6 +488,22 @@ mlir::qc::gpu::MatmulArguments::MatmulArguments(const MatmulSignature &sig,
   biases = take(sig.bias ? weights : 0);
   residual = take(sig.residual);
   outs = take(1 + sig.others.size());
+}
+
+void mlir::qc::gpu::storeResult(GPUBuilder &b, const MatmulSignature &sig,
+                                const MatmulArguments &args, size_t first,
+                                SmallVector<Value> sums, Value out, Value row,
+                                Value token, Value added) {
+  if (sig.bias)
+    for (auto [i, sum] : llvm::enumerate(sums))
+      sum = b.fadd(sum, b.load(args.biases[first + i], row));
+  Value y = sums[0];
+  if (sig.gate)
+    y = b.fmul(emitActivation(b, *sig.gate, y), sums[1]);
+  Value at = b.add(b.mul(token, sig.weights()[first].getN()), row);
+  if (sig.residual)
+    y = b.fadd(y, added ? added : b.load(args.residual[0], at));
+  b.store(y, out, at);
 }
 
 void mlir::qc::gpu::forProduct(
@@ -574,13 +585,8 @@ private:
 } // namespace
 
 void MatmulEmitter::prefetch() {
-  if (sig.normEps) {
-    int64_t pieces = sig.weight.getK() * 4 / prefetchBytes;
-    if (pieces > 0)
-      b.ifThen(b.less(b.thread(), pieces), [&] {
-        emitPrefetch(b, gamma[0], b.mul(b.thread(), prefetchBytes / 4));
-      });
-  }
+  if (sig.normEps)
+    emitPrefetchVector(b, gamma[0], sig.weight.getK() * 4);
   prefetchWeights(b, sig, *this);
 }
 
@@ -669,23 +675,15 @@ void MatmulEmitter::finish(size_t first, ValueRange partials,
                            ArrayRef<int64_t> splits, Value out, Value row,
                            Value token, Value inTile, Value added) {
   Value lane = b.rem(b.thread(), rowsPerGroup);
-  SmallVector<Value> results;
+  SmallVector<Value> sums;
   for (auto [i, partial] : llvm::enumerate(partials)) {
     Value at = b.add(b.mul(inTile, splits[i] * rowsPerGroup), lane);
     Value sum = b.load(partial, at);
     for (int64_t s = 1; s < splits[i]; ++s)
       sum = b.fadd(sum, b.load(partial, b.add(at, s * rowsPerGroup)));
-    if (sig.bias)
-      sum = b.fadd(sum, b.load(biases[first + i], row));
-    results.push_back(sum);
+    sums.push_back(sum);
   }
-  Value y = results[0];
-  if (sig.gate)
-    y = b.fmul(emitActivation(b, *sig.gate, y), results[1]);
-  Value at = b.add(b.mul(token, weights[first].getN()), row);
-  if (sig.residual)
-    y = b.fadd(y, added ? added : b.load(residual[0], at));
-  b.store(y, out, at);
+  storeResult(b, sig, *this, first, sums, out, row, token, added);
 }
 
 Kernel mlir::qc::gpu::matmulKernel(KernelContext &ctx,

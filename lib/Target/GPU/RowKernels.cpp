@@ -16,15 +16,6 @@ static std::string number(double value) {
   return text;
 }
 
-static MemRefType words(KernelContext &ctx) {
-  return MemRefType::get({ShapedType::kDynamic},
-                         IntegerType::get(ctx.module.getContext(), 32));
-}
-static MemRefType floats(KernelContext &ctx) {
-  return MemRefType::get({ShapedType::kDynamic},
-                         Float32Type::get(ctx.module.getContext()));
-}
-
 /// init combined with body(i) of this thread's i in [0, n).
 static Value strided(GPUBuilder &b, int64_t n, Value init,
                      function_ref<Value(Value i, Value sum)> body) {
@@ -38,7 +29,7 @@ Kernel mlir::qc::gpu::rmsNormKernel(KernelContext &ctx, int64_t columns,
                                     int64_t group, double eps) {
   std::string name =
       llvm::formatv("rms_norm_{0}_{1}_{2}", columns, group, number(eps));
-  Type f = floats(ctx);
+  Type f = ctx.floats();
   return getOrCreateKernel(
       ctx, name, {f, f, f}, [&](GPUBuilder &b, ValueRange args) {
         Value scratch = b.shared(b.threads);
@@ -63,7 +54,7 @@ Kernel mlir::qc::gpu::rmsNormKernel(KernelContext &ctx, int64_t columns,
 Kernel mlir::qc::gpu::layerNormKernel(KernelContext &ctx, int64_t columns,
                                       double eps) {
   std::string name = llvm::formatv("layer_norm_{0}_{1}", columns, number(eps));
-  Type f = floats(ctx);
+  Type f = ctx.floats();
   return getOrCreateKernel(
       ctx, name, {f, f, f, f}, [&](GPUBuilder &b, ValueRange args) {
         Value scratch = b.shared(b.threads);
@@ -102,7 +93,7 @@ static void forElement(GPUBuilder &b, int64_t columns,
 }
 
 Kernel mlir::qc::gpu::addKernel(KernelContext &ctx, int64_t columns) {
-  Type f = floats(ctx);
+  Type f = ctx.floats();
   return getOrCreateKernel(
       ctx, llvm::formatv("add_{0}", columns).str(), {f, f, f},
       [&](GPUBuilder &b, ValueRange args) {
@@ -115,7 +106,7 @@ Kernel mlir::qc::gpu::addKernel(KernelContext &ctx, int64_t columns) {
 
 Kernel mlir::qc::gpu::gateKernel(KernelContext &ctx, int64_t columns,
                                  GateKind kind) {
-  Type f = floats(ctx);
+  Type f = ctx.floats();
   return getOrCreateKernel(
       ctx,
       llvm::formatv("gate_{0}_{1}", stringifyGateKind(kind), columns).str(),
@@ -153,9 +144,9 @@ Value mlir::qc::gpu::emitActivation(GPUBuilder &b, GateKind kind, Value x) {
 }
 
 Kernel mlir::qc::gpu::lastTokenKernel(KernelContext &ctx, int64_t columns) {
-  Type f = floats(ctx);
+  Type f = ctx.floats();
   return getOrCreateKernel(
-      ctx, llvm::formatv("last_token_{0}", columns).str(), {words(ctx), f, f},
+      ctx, llvm::formatv("last_token_{0}", columns).str(), {ctx.words(), f, f},
       [&](GPUBuilder &b, ValueRange args) {
         Value count = b.toIndex(b.load(args[0], b.index(1)));
         Value last = b.mul(b.sub(count, b.index(1)), columns);
@@ -167,11 +158,11 @@ Kernel mlir::qc::gpu::lastTokenKernel(KernelContext &ctx, int64_t columns) {
 
 Kernel mlir::qc::gpu::rotaryKernel(KernelContext &ctx, int64_t columns,
                                    int64_t headDim, int64_t tableColumns) {
-  Type f = floats(ctx);
+  Type f = ctx.floats();
   return getOrCreateKernel(
       ctx,
       llvm::formatv("rotary_{0}_{1}_{2}", columns, headDim, tableColumns).str(),
-      {words(ctx), f, f, f}, [&](GPUBuilder &b, ValueRange args) {
+      {ctx.words(), f, f, f}, [&](GPUBuilder &b, ValueRange args) {
         int64_t half = tableColumns / 2;
         Value position = b.toIndex(b.load(args[0], b.index(0)));
         Value row = b.mul(b.add(position, b.groupY()), tableColumns);

@@ -20,13 +20,6 @@ static constexpr int64_t sorted = mlir::qc::gpu::sortedCandidates;
 static constexpr int64_t logSorted = 10;
 static_assert(sorted == 1 << logSorted);
 
-static MemRefType buffer(KernelContext &ctx, bool isFloat) {
-  MLIRContext *context = ctx.module.getContext();
-  return MemRefType::get({ShapedType::kDynamic},
-                         isFloat ? Type(Float32Type::get(context))
-                                 : Type(IntegerType::get(context, 32)));
-}
-
 /// A signed integer that is ordered as the float of `bits`: -0 equals 0, NaNs
 /// are above all others, so that none goes unseen.
 static Value emitKey(GPUBuilder &b, Value bits) {
@@ -120,18 +113,17 @@ static void emitTop(GPUBuilder &b, int64_t n, Value out,
 }
 
 Kernel mlir::qc::gpu::topKernel(KernelContext &ctx, int64_t n) {
-  return getOrCreateKernel(ctx, llvm::formatv("top_{0}", n).str(),
-                           {buffer(ctx, true), buffer(ctx, false)},
-                           [&](GPUBuilder &b, ValueRange args) {
-                             emitTop(b, n, args[1], [&](Value at) {
-                               return std::pair(b.asWord(b.load(args[0], at)),
-                                                b.toI32(at));
-                             });
-                           });
+  return getOrCreateKernel(
+      ctx, llvm::formatv("top_{0}", n).str(), {ctx.floats(), ctx.words()},
+      [&](GPUBuilder &b, ValueRange args) {
+        emitTop(b, n, args[1], [&](Value at) {
+          return std::pair(b.asWord(b.load(args[0], at)), b.toI32(at));
+        });
+      });
 }
 
 Kernel mlir::qc::gpu::mergeTopKernel(KernelContext &ctx, int64_t groups) {
-  Type words = buffer(ctx, false);
+  Type words = ctx.words();
   return getOrCreateKernel(
       ctx, llvm::formatv("merge_top_{0}", groups).str(), {words, words},
       [&](GPUBuilder &b, ValueRange args) {
@@ -144,7 +136,7 @@ Kernel mlir::qc::gpu::mergeTopKernel(KernelContext &ctx, int64_t groups) {
 }
 
 Kernel mlir::qc::gpu::advanceKernel(KernelContext &ctx) {
-  Type words = buffer(ctx, false);
+  Type words = ctx.words();
   return getOrCreateKernel(
       ctx, "advance", {words, words}, [&](GPUBuilder &b, ValueRange args) {
         using arith::CmpIPredicate;

@@ -7,8 +7,8 @@ using namespace mlir;
 using namespace mlir::qc;
 using mlir::qc::gpu::StagePlan;
 using mlir::qc::gpu::Staging;
+using mlir::qc::gpu::warpThreads;
 
-static constexpr int64_t warpThreads = 32;
 /// Words of 16 bytes, which a thread copies at once.
 static constexpr int64_t pieceWords = 4;
 /// What every device has for a workgroup without asking, in words.

@@ -6,7 +6,6 @@
 
 namespace mlir::qc::gpu {
 
-inline constexpr int64_t warpThreads = 32;
 /// Tokens of a product.
 inline constexpr int64_t tileTokens = 8;
 /// Rows of a lane: 4 g + r.
