@@ -603,16 +603,9 @@ llvm::Error Compiler::lowerForSPIRV() {
 
 llvm::Error Compiler::lowerForNVPTX() {
   if (llvm::Error error = runPhase("kernels", [&](PassManager &pm) {
-        mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+        auto lower = mlir::qc::nvptx::kernelOptions();
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
-        lower.integerDot = "nvvm";
-        lower.maxThreads = 512;
-        lower.wideLoads = true;
-        lower.fuseSteps = true;
-        // Code for older devices leaves it out.
-        lower.programmaticLaunch = true;
-        lower.warpSize = 32;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))

@@ -63,11 +63,8 @@ int Program::runProfile() {
   int64_t prompt =
       std::min({options.benchPrompt, contextSize(), activeModel().max_tokens});
   int64_t position = std::min(options.benchTokens, contextSize()) - 1;
-  DeviceOptions wanted = {options.device, std::max(prompt, position + 1),
-                          options.deviceTimeout};
   DeviceError error;
-  auto [own, bytes] = deviceWeights(qc_model, weights());
-  auto device = createDevice(*qc_model.device, own, bytes, wanted, error);
+  auto device = openDevice(std::max(prompt, position + 1), error);
   if (!device)
     return failDevice(error);
   std::vector<int32_t> ids(static_cast<size_t>(prompt));

@@ -74,12 +74,16 @@ int Program::failSession(const std::string &message, int otherwise) {
   return fail(otherwise, message);
 }
 
-int Program::selfTestDevice() {
-  DeviceOptions wanted = {options.device, QC_CAPACITY_TILE,
-                          options.deviceTimeout};
-  DeviceError error;
+std::unique_ptr<Device> Program::openDevice(int64_t capacity,
+                                            DeviceError &error) {
   auto [own, bytes] = deviceWeights(qc_model, weights());
-  auto device = createDevice(*qc_model.device, own, bytes, wanted, error);
+  return createDevice(*qc_model.device, own, bytes,
+                      {options.device, capacity, options.deviceTimeout}, error);
+}
+
+int Program::selfTestDevice() {
+  DeviceError error;
+  auto device = openDevice(QC_CAPACITY_TILE, error);
   if (!device)
     return failDevice(error);
   if (selfTest(*qc_model.device, *device, options.quiet))

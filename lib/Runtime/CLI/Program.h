@@ -27,6 +27,8 @@ private:
   void readTokenizerInfo();
   int checkCPU();
   int createSession(int64_t capacity);
+  /// The model on its device, without a session; null: `error`.
+  std::unique_ptr<Device> openDevice(int64_t capacity, DeviceError &error);
   /// Ends the process at once where the device may still be at work.
   int failDevice(const DeviceError &error);
   /// For a failure of the session: of its device, or else `otherwise`.

@@ -6,11 +6,9 @@
 // which the time of the whole step has.
 //
 //===----------------------------------------------------------------------===//
-#include "../Device/Common.h"
 #include "CUDADevice.h"
 
 #include <algorithm>
-#include <cstring>
 
 using namespace qc::rt;
 using namespace qc::rt::cuda;

@@ -46,17 +46,22 @@ void mlir::qc::nvptx::buildKernelsToNVVMPipeline(OpPassManager &pm) {
   kernels.addPass(createCSEPass());
 }
 
+mlir::qc::gpu::LowerToGPUKernelsPassOptions mlir::qc::nvptx::kernelOptions() {
+  mlir::qc::gpu::LowerToGPUKernelsPassOptions options;
+  options.integerDot = "nvvm";
+  options.maxThreads = 512;
+  options.wideLoads = true;
+  options.warpSize = 32;
+  options.fuseSteps = true;
+  options.programmaticLaunch = true;
+  return options;
+}
+
 void mlir::qc::nvptx::buildToNVPTXPipeline(OpPassManager &pm,
                                            const ToNVPTXOptions &options) {
-  mlir::qc::gpu::LowerToGPUKernelsPassOptions lower;
+  mlir::qc::gpu::LowerToGPUKernelsPassOptions lower = kernelOptions();
   lower.maxTokens = options.maxTokens;
   lower.reproducible = options.reproducible;
-  lower.integerDot = "nvvm";
-  lower.maxThreads = 512;
-  lower.wideLoads = true;
-  lower.fuseSteps = true;
-  lower.programmaticLaunch = true;
-  lower.warpSize = 32;
   pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
   buildKernelsToNVVMPipeline(pm);
 }

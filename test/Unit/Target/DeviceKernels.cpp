@@ -251,6 +251,21 @@ void ::qc::test::checkProduct(const DeviceTarget &target,
   ASSERT_EQ(error, "");
 }
 
+void ::qc::test::checkShapes(const DeviceTarget &target,
+                             const std::string &spelling,
+                             Arithmetic arithmetic) {
+  std::string error;
+  auto format = ::qc::parseFormat(spelling, error);
+  ASSERT_TRUE(format) << error;
+  for (Shape shape : shapes) {
+    if (format->check(shape.n, shape.k))
+      continue;
+    checkProduct(target, spelling, *format, shape, arithmetic);
+    if (testing::Test::HasFatalFailure())
+      return;
+  }
+}
+
 void ::qc::test::checkDecode(const DeviceTarget &target,
                              const std::string &spelling) {
   std::string error;

@@ -52,6 +52,10 @@ bool hasDevice(const DeviceTarget &target, std::string &why,
 void checkProduct(const DeviceTarget &target, const std::string &spelling,
                   const Format &format, Shape shape, Arithmetic arithmetic);
 
+/// The same for all of `shapes` that the format has.
+void checkShapes(const DeviceTarget &target, const std::string &spelling,
+                 Arithmetic arithmetic);
+
 /// All codes x zero points, a thinned set of scales, every table and codebook
 /// entry: rows are looked up and multiplied with the identity, which is exact.
 void checkDecode(const DeviceTarget &target, const std::string &spelling);

@@ -87,14 +87,8 @@ static DeviceTarget makeTarget() {
   target.addExtensions = mlir::qc::nvptx::registerConversionInterfaces;
   target.addPasses = [](PassManager &pm, Arithmetic arithmetic,
                         int64_t maxTokens) {
-    mlir::qc::gpu::LowerToGPUKernelsPassOptions options;
+    auto options = mlir::qc::nvptx::kernelOptions();
     options.maxTokens = maxTokens;
-    options.integerDot = "nvvm";
-    options.maxThreads = 512;
-    options.wideLoads = true;
-    options.fuseSteps = true;
-    options.programmaticLaunch = true;
-    options.warpSize = 32;
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);
@@ -120,35 +114,22 @@ namespace {
 class NVPTXKernelTest : public testing::TestWithParam<const char *> {
 protected:
   static void SetUpTestSuite() { loadDriver(); }
-
-  void checkShapes(Arithmetic arithmetic) {
-    std::string error;
-    auto format = ::qc::parseFormat(GetParam(), error);
-    ASSERT_TRUE(format) << error;
-    for (Shape shape : shapes) {
-      if (format->check(shape.n, shape.k))
-        continue;
-      checkProduct(target, GetParam(), *format, shape, arithmetic);
-      if (HasFatalFailure())
-        return;
-    }
-  }
 };
 
 } // namespace
 
 TEST_P(NVPTXKernelTest, ProductMatchesDoubleReference) {
-  checkShapes(Arithmetic::F32);
+  checkShapes(target, GetParam(), Arithmetic::F32);
 }
 
 TEST_P(NVPTXKernelTest, Int8ProductMatchesDoubleReference) {
   if (hasIntegerCodes(GetParam()))
-    checkShapes(Arithmetic::Int8);
+    checkShapes(target, GetParam(), Arithmetic::Int8);
 }
 
 TEST_P(NVPTXKernelTest, TensorCoreProductMatchesDoubleReference) {
   if (hasIntegerCodes(GetParam()))
-    checkShapes(Arithmetic::Int8OnTensorCores);
+    checkShapes(target, GetParam(), Arithmetic::Int8OnTensorCores);
 }
 
 TEST_P(NVPTXKernelTest, DecodeIsExactOnEveryCodePoint) {

@@ -63,16 +63,7 @@ protected:
 };
 
 TEST_P(VulkanKernelTest, ProductMatchesDoubleReference) {
-  std::string error;
-  auto format = ::qc::parseFormat(GetParam(), error);
-  ASSERT_TRUE(format) << error;
-  for (Shape shape : shapes) {
-    if (format->check(shape.n, shape.k))
-      continue;
-    checkProduct(target, GetParam(), *format, shape, Arithmetic::F32);
-    if (HasFatalFailure())
-      return;
-  }
+  checkShapes(target, GetParam(), Arithmetic::F32);
 }
 
 TEST_P(VulkanKernelTest, Int8ProductMatchesDoubleReference) {
@@ -84,14 +75,10 @@ TEST_P(VulkanKernelTest, Int8ProductMatchesDoubleReference) {
   bool dot = hasDevice(target, why,
                        QC_FEATURE_INTEGER_DOT_PRODUCT |
                            QC_FEATURE_SUBGROUP_ARITHMETIC);
-  for (Shape shape : shapes) {
-    if (format->check(shape.n, shape.k))
-      continue;
-    checkProduct(target, GetParam(), *format, shape,
-                 dot ? Arithmetic::Int8WithDot : Arithmetic::Int8);
-    if (HasFatalFailure())
-      return;
-  }
+  checkShapes(target, GetParam(),
+              dot ? Arithmetic::Int8WithDot : Arithmetic::Int8);
+  if (HasFatalFailure())
+    return;
   // Without the instruction.
   if (dot)
     checkProduct(target, GetParam(), *format, {50, 172}, Arithmetic::Int8);
@@ -122,17 +109,7 @@ TEST_P(VulkanKernelTest, CooperativeProductMatchesDoubleReference) {
   const DeviceTarget *matrices = cooperativeTarget();
   if (!matrices)
     GTEST_SKIP() << "no device with cooperative matrices of bytes";
-  std::string error;
-  auto format = ::qc::parseFormat(GetParam(), error);
-  ASSERT_TRUE(format) << error;
-  for (Shape shape : shapes) {
-    if (format->check(shape.n, shape.k))
-      continue;
-    checkProduct(*matrices, GetParam(), *format, shape,
-                 Arithmetic::Int8Cooperative);
-    if (HasFatalFailure())
-      return;
-  }
+  checkShapes(*matrices, GetParam(), Arithmetic::Int8Cooperative);
 }
 
 TEST_P(VulkanKernelTest, DecodeIsExactOnEveryCodePoint) {

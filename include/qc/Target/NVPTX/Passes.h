@@ -6,6 +6,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassOptions.h"
+#include "qc/Target/GPU/Passes.h"
 
 namespace mlir::qc::nvptx {
 
@@ -16,6 +17,11 @@ namespace mlir::qc::nvptx {
 
 /// What the conversions ask of dialects.
 void registerConversionInterfaces(DialectRegistry &registry);
+
+/// What kernels for NVIDIA GPUs are made with. Tensor cores are left to the
+/// caller, who knows the architectures; early starts are taken out of code for
+/// those before sm_90.
+mlir::qc::gpu::LowerToGPUKernelsPassOptions kernelOptions();
 
 /// From GPU kernels to NVVM functions in their gpu.module: upstream
 /// conversions.
