@@ -24,12 +24,21 @@
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 3
+#define QC_ABI_VERSION 4
 #define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
 /// passed to the step function.
 void qc_barrier(void *team);
+
+/// Work that `thread` of `threads` has to do next, of `items` that the team
+/// shares until it meets: items [result & 0xffffffff, result >> 32), or -1
+/// when all have been given out. First of the thread's own share, half of what
+/// is left of it but at least `least`; then of others' shares, from their
+/// ends, so that nobody waits for a thread that is slow. All threads pass the
+/// same `items` < 2^31 and `least`. Between two meetings it serves one kernel.
+int64_t qc_claim(void *team, int64_t thread, int64_t threads, int64_t items,
+                 int64_t least);
 
 /// Runs the model over `count` tokens (1 <= count <= QCModel::max_tokens) that
 /// stand at positions [position, position + count) of the sequence; appends

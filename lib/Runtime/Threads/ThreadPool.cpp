@@ -1,8 +1,6 @@
 //===- ThreadPool.cpp - The team that runs generated code -----------------===//
 #include "qc/Runtime/Threads/ThreadPool.h"
 
-#include "qc/Runtime/ModelABI.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -30,32 +28,6 @@ static void relax() {
 // to other programs, and getting it back takes a time slice at each barrier.
 static constexpr int patientSpins = 4000;
 static constexpr int crowdedSpins = 20;
-
-void SpinBarrier::wait() {
-  // Before arriving: afterwards the next job may change it.
-  const int64_t awaited = threads;
-  const int limit = spinLimit;
-  if (awaited == 1)
-    return;
-  uint64_t own = generation.load(std::memory_order_relaxed);
-  if (arrived.fetch_add(1, std::memory_order_acq_rel) == awaited - 1) {
-    arrived.store(0, std::memory_order_relaxed);
-    generation.store(own + 1, std::memory_order_release);
-    return;
-  }
-  for (int spins = 0; generation.load(std::memory_order_acquire) == own;) {
-    if (spins < limit) {
-      ++spins;
-      relax();
-    } else {
-      sched_yield();
-    }
-  }
-}
-
-extern "C" void qc_barrier(void *team) {
-  static_cast<SpinBarrier *>(team)->wait();
-}
 
 int64_t qc::rt::availableCPUs() {
   cpu_set_t set;
@@ -113,7 +85,7 @@ private:
 
 ThreadPool::ThreadPool(int64_t threads)
     : count(threads), cpus(availableCPUs()),
-      spinLimit(threads <= cpus ? patientSpins : crowdedSpins),
+      spinLimit(threads <= cpus ? patientSpins : crowdedSpins), shared(threads),
       members(new Member[static_cast<size_t>(threads)]) {}
 
 std::unique_ptr<ThreadPool> ThreadPool::create(int64_t threads, bool pin,
@@ -217,7 +189,7 @@ void ThreadPool::runJob(JobFn fn, const void *context, int64_t number) {
     });
     called = number;
     int limit = number <= cpus ? patientSpins : crowdedSpins;
-    barrier.setThreads(number, limit);
+    shared.setThreads(number, limit);
     finish.setThreads(number, limit);
   }
   job = fn;

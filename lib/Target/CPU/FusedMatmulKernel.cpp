@@ -125,7 +125,8 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
     name += llvm::formatv("_{0}", stringifyGateKind(*sig.gate));
   for (WeightType weight : sig.weights)
     arguments.push_back(types.matrix(weight.getN()));
-  arguments.append({idx, idx});
+  arguments.append(
+      {LLVM::LLVMPointerType::get(ctx.module.getContext()), idx, idx});
 
   SmallVector<func::FuncOp> kernels;
   for (WeightType weight : sig.weights)
@@ -153,73 +154,86 @@ func::FuncOp cpu::fusedMatmulKernel(KernelContext &ctx,
         for (WeightType weight : sig.weights)
           starts.push_back(starts.back() + weight.getLayout().numRowBlocks());
         int64_t total = sig.gate ? starts[1] : starts.back();
-        ItemRange range = b.partition(b.index(total), args[args.size() - 2],
-                                      args[args.size() - 1]);
-        for (int64_t i = 0; i < count; ++i) {
-          WeightType weight = sig.weights[i];
-          int64_t blocks = weight.getLayout().numRowBlocks();
-          ItemRange own = range;
-          if (!sig.gate && count > 1) {
-            auto clamp = [&](Value v) {
-              return b.min(b.max(b.sub(v, b.index(starts[i])), b.index(0)),
-                           b.index(blocks));
-            };
-            own = {clamp(range.begin), clamp(range.end)};
-          }
-          SmallVector<Value> operands = {weights, offsets[i]};
-          operands.append(activations.begin(), activations.end());
-          operands.append({outs[i], own.begin, own.end});
-          if (sig.tables) {
-            Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                                                b.dim(outs[i], 0), b.index(1));
-            auto branch = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
-            OpBuilder::InsertionGuard guard(b);
-            b.setInsertionPointToStart(branch.thenBlock());
-            TableLayout t =
-                *TableLayout::get(ctx.target, weight, sig.arithmetic);
-            emitAddPartials(b, emitNumParts(b, t, args.back()), partials[i],
-                            outs[i], b.mul(own.begin, weight.getPackedRows()),
-                            b.min(b.mul(own.end, weight.getPackedRows()),
-                                  b.index(weight.getN())));
-            b.setInsertionPointToStart(branch.elseBlock());
-            func::CallOp::create(b, kernels[i], operands);
-          } else if (sig.oneDNN && hasOneDNNLayout(weight, sig.arithmetic)) {
-            Value did = emitOneDNN(ctx, b, weight, weights, offsets[i], x,
-                                   outs[i], own);
-            Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
-            Value rest =
-                arith::CmpIOp::create(b, arith::CmpIPredicate::eq, did, no);
-            b.ifThen(rest,
-                     [&] { func::CallOp::create(b, kernels[i], operands); });
-          } else {
-            func::CallOp::create(b, kernels[i], operands);
-          }
-          if (!sig.bias && !sig.residual && !sig.gate)
-            continue;
-          if (sig.gate && i == 0 && !sig.bias)
-            continue;
-          int64_t rows = weight.getPackedRows();
-          Value first = b.mul(own.begin, rows);
-          Value last = b.min(b.mul(own.end, rows), b.index(weight.getN()));
-          b.loop(b.index(0), b.dim(outs[i], 0), 1, [&](Value row) {
-            forColumns(b, first, last, [&](int64_t width, Value column) {
-              Value y = b.loadVector(width, outs[i], {row, column});
-              if (sig.bias) {
-                Value raw = b.loadVector(4 * width, weights,
-                                         b.add(biases[i], b.mul(column, 4)));
-                y = b.fadd(y, vector::BitCastOp::create(b, b.f32s(width), raw));
+        Value tokens = b.dim(outs[0], 0);
+        b.forClaims(
+            args[args.size() - 3], args[args.size() - 2], args.back(), total,
+            tokens, [&](ItemRange range) {
+              for (int64_t i = 0; i < count; ++i) {
+                WeightType weight = sig.weights[i];
+                int64_t blocks = weight.getLayout().numRowBlocks();
+                ItemRange own = range;
+                if (!sig.gate && count > 1) {
+                  auto clamp = [&](Value v) {
+                    return b.min(
+                        b.max(b.sub(v, b.index(starts[i])), b.index(0)),
+                        b.index(blocks));
+                  };
+                  own = {clamp(range.begin), clamp(range.end)};
+                }
+                SmallVector<Value> operands = {weights, offsets[i]};
+                operands.append(activations.begin(), activations.end());
+                operands.append({outs[i], own.begin, own.end});
+                if (sig.tables) {
+                  Value isOne =
+                      arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                            b.dim(outs[i], 0), b.index(1));
+                  auto branch =
+                      scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
+                  OpBuilder::InsertionGuard guard(b);
+                  b.setInsertionPointToStart(branch.thenBlock());
+                  TableLayout t =
+                      *TableLayout::get(ctx.target, weight, sig.arithmetic);
+                  emitAddPartials(b, emitNumParts(b, t, args.back()),
+                                  partials[i], outs[i],
+                                  b.mul(own.begin, weight.getPackedRows()),
+                                  b.min(b.mul(own.end, weight.getPackedRows()),
+                                        b.index(weight.getN())));
+                  b.setInsertionPointToStart(branch.elseBlock());
+                  func::CallOp::create(b, kernels[i], operands);
+                } else if (sig.oneDNN &&
+                           hasOneDNNLayout(weight, sig.arithmetic)) {
+                  Value did = emitOneDNN(ctx, b, weight, weights, offsets[i], x,
+                                         outs[i], own);
+                  Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
+                  Value rest = arith::CmpIOp::create(
+                      b, arith::CmpIPredicate::eq, did, no);
+                  b.ifThen(rest, [&] {
+                    func::CallOp::create(b, kernels[i], operands);
+                  });
+                } else {
+                  func::CallOp::create(b, kernels[i], operands);
+                }
+                if (!sig.bias && !sig.residual && !sig.gate)
+                  continue;
+                if (sig.gate && i == 0 && !sig.bias)
+                  continue;
+                int64_t rows = weight.getPackedRows();
+                Value first = b.mul(own.begin, rows);
+                Value last =
+                    b.min(b.mul(own.end, rows), b.index(weight.getN()));
+                b.loop(b.index(0), b.dim(outs[i], 0), 1, [&](Value row) {
+                  forColumns(b, first, last, [&](int64_t width, Value column) {
+                    Value y = b.loadVector(width, outs[i], {row, column});
+                    if (sig.bias) {
+                      Value raw =
+                          b.loadVector(4 * width, weights,
+                                       b.add(biases[i], b.mul(column, 4)));
+                      y = b.fadd(
+                          y, vector::BitCastOp::create(b, b.f32s(width), raw));
+                    }
+                    if (sig.residual)
+                      y = b.fadd(y,
+                                 b.loadVector(width, residual, {row, column}));
+                    Value out = outs[i];
+                    if (sig.gate && i == 1) {
+                      Value g = b.loadVector(width, outs[0], {row, column});
+                      y = b.fmul(emitActivation(b, *sig.gate, g), y);
+                      out = outs[0];
+                    }
+                    b.storeVector(y, out, {row, column});
+                  });
+                });
               }
-              if (sig.residual)
-                y = b.fadd(y, b.loadVector(width, residual, {row, column}));
-              Value out = outs[i];
-              if (sig.gate && i == 1) {
-                Value g = b.loadVector(width, outs[0], {row, column});
-                y = b.fmul(emitActivation(b, *sig.gate, g), y);
-                out = outs[0];
-              }
-              b.storeVector(y, out, {row, column});
             });
-          });
-        }
       });
 }

@@ -65,6 +65,43 @@ ItemRange KernelBuilder::partition(Value items, Value thread, Value threads) {
   return {border(thread), border(add(thread, 1))};
 }
 
+void KernelBuilder::forClaims(Value team, Value thread, Value threads,
+                              int64_t items, Value tokens,
+                              function_ref<void(ItemRange)> body) {
+  Type i64 = getI64Type();
+  // Many tokens: a share is not divided, so that what is prepared for all of
+  // them is prepared once.
+  Value few = less(tokens, index(16));
+  Value least = arith::SelectOp::create(*this, few, index(1), index(items));
+  auto cast = [&](Value v) -> Value {
+    return arith::IndexCastOp::create(*this, i64, v);
+  };
+  SmallVector<Value> operands = {team, cast(thread), cast(threads),
+                                 cast(index(items)), cast(least)};
+  auto loop = scf::WhileOp::create(*this, TypeRange{i64}, ValueRange{});
+  OpBuilder::InsertionGuard guard(*this);
+  createBlock(&loop.getBefore());
+  Value claim =
+      func::CallOp::create(*this, "qc_claim", TypeRange{i64}, operands)
+          .getResult(0);
+  Value zero = arith::ConstantOp::create(*this, getI64IntegerAttr(0));
+  scf::ConditionOp::create(
+      *this,
+      arith::CmpIOp::create(*this, arith::CmpIPredicate::sge, claim, zero),
+      ValueRange{claim});
+  Block *after = createBlock(&loop.getAfter(), {}, {i64}, {getLoc()});
+  Value range = after->getArgument(0);
+  auto bits = [&](Value v) -> Value {
+    return arith::IndexCastOp::create(*this, getIndexType(), v);
+  };
+  Value mask = arith::ConstantOp::create(*this, getI64IntegerAttr(0xffffffff));
+  Value half = arith::ConstantOp::create(*this, getI64IntegerAttr(32));
+  ItemRange own = {bits(arith::AndIOp::create(*this, range, mask)),
+                   bits(arith::ShRUIOp::create(*this, range, half))};
+  body(own);
+  scf::YieldOp::create(*this);
+}
+
 void KernelBuilder::forVectors(int64_t n,
                                function_ref<void(int64_t, Value)> body) {
   int64_t lanes = target.lanes;

@@ -163,6 +163,11 @@ public:
   /// Share of thread `thread` of `threads` in `items`.
   ItemRange partition(Value items, Value thread, Value threads);
 
+  /// Calls body(range) for the parts of `items` that the team's thread gets
+  /// (qc_claim of ModelABI.h).
+  void forClaims(Value team, Value thread, Value threads, int64_t items,
+                 Value tokens, function_ref<void(ItemRange)> body);
+
   /// Covers [0, n) in vectors: a loop of full registers, then a straight-line
   /// tail of powers of two. body(width, offset).
   void forVectors(int64_t n, function_ref<void(int64_t, Value)> body);

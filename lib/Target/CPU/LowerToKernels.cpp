@@ -336,6 +336,7 @@ LogicalResult FunctionLowering::lower(MatmulOp op) {
     operands.push_back(destination(result));
   if (sig.gate)
     operands.push_back(allocate(tokens, sig.weights[1].getN(), b.getF32Type()));
+  operands.push_back(team);
   call(fusedMatmulKernel(ctx, sig), operands);
   return success();
 }
@@ -565,6 +566,13 @@ struct LowerToCPUKernelsPass
       func::FuncOp::create(b, module.getLoc(), "qc_barrier",
                            b.getFunctionType({pointer}, {}))
           .setPrivate();
+    if (!symbols.lookup("qc_claim")) {
+      Type i64 = b.getI64Type();
+      func::FuncOp::create(
+          b, module.getLoc(), "qc_claim",
+          b.getFunctionType({pointer, i64, i64, i64, i64}, {i64}))
+          .setPrivate();
+    }
 
     SmallVector<func::FuncOp> sources;
     for (auto function : module.getOps<func::FuncOp>())

@@ -6,6 +6,12 @@
 // computed the rows.
 
 // CHECK-LABEL: func.func private @fused_64x172_grouped_bits_4_group_64_scale_f16_int8_residual(
+// One token: parts of the rows as threads claim them.
+// CHECK:         %[[FEW:.*]] = arith.cmpi slt, %{{.*}}, %c16
+// CHECK:         %[[LEAST:.*]] = arith.select %[[FEW]], %c1{{.*}}, %c4
+// CHECK:         scf.while
+// CHECK:           call @qc_claim(%{{.*}}) : (!llvm.ptr, i64, i64, i64, i64) -> i64
+// CHECK:           scf.condition
 // CHECK:         call @matmul_64x172_grouped_bits_4_group_64_scale_f16_int8
 // CHECK:         arith.addf
 

@@ -90,6 +90,66 @@ TEST_P(ThreadPoolTest, TeamsOfChangingSize) {
     EXPECT_EQ(count, 0);
 }
 
+/// Whatever the threads' pace, each item is given out once, to one thread;
+/// nothing is left of the kernel before.
+TEST_P(ThreadPoolTest, ClaimsCoverAllItemsOnce) {
+  int64_t threads = GetParam();
+  std::string error;
+  auto pool = ThreadPool::create(threads, false, error);
+  ASSERT_TRUE(pool) << error;
+  for (int64_t items : {1, 2, 7, 64, 1000, 70000 * 8})
+    for (int64_t least : {int64_t(1), int64_t(5), items}) {
+      std::vector<std::atomic<int32_t>> given(static_cast<size_t>(items));
+      std::atomic<int64_t> bad = 0;
+      constexpr int rounds = 3;
+      int64_t team = 1 + (items + least) % threads;
+      pool->run(
+          [&](int64_t thread) {
+            for (int round = 0; round < rounds; ++round) {
+              int64_t claim;
+              while ((claim = qc_claim(pool->team(), thread, team, items,
+                                       least)) >= 0) {
+                int64_t begin = claim & 0xffffffff, end = claim >> 32;
+                bad += begin >= end || end > items;
+                for (int64_t i = begin; i < end; ++i)
+                  ++given[static_cast<size_t>(i)];
+                if (thread == 0)
+                  sched_yield();
+              }
+              qc_barrier(pool->team());
+            }
+          },
+          team);
+      EXPECT_EQ(bad, 0);
+      int64_t wrong = 0;
+      for (auto &count : given)
+        wrong += count != rounds;
+      EXPECT_EQ(wrong, 0) << items << " items, at least " << least;
+    }
+}
+
+/// A thread that does not come does not hold up what it has not begun.
+TEST_P(ThreadPoolTest, ClaimsTakeOverFromSlowThreads) {
+  int64_t threads = GetParam();
+  std::string error;
+  auto pool = ThreadPool::create(threads, false, error);
+  ASSERT_TRUE(pool) << error;
+  constexpr int64_t items = 800;
+  std::atomic<int64_t> done = 0;
+  std::atomic<bool> all = false;
+  pool->run([&](int64_t thread) {
+    // Thread 0 alone has to finish, or the others would wait forever.
+    while (thread != 0 && !all)
+      sched_yield();
+    int64_t claim;
+    while ((claim = qc_claim(pool->team(), thread, threads, items, 1)) >= 0)
+      done += (claim >> 32) - (claim & 0xffffffff);
+    if (thread == 0)
+      all = true;
+  });
+  EXPECT_EQ(done, items);
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Range(1, 9));
 
 TEST(AvailableCPUsTest, FollowsTheAffinityMask) {

@@ -9,6 +9,8 @@
 #ifndef QC_RUNTIME_THREADS_THREADPOOL_H
 #define QC_RUNTIME_THREADS_THREADPOOL_H
 
+#include "qc/Runtime/Threads/Team.h"
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -21,25 +23,6 @@ namespace qc::rt {
 
 /// CPUs that this process may run on (its affinity mask).
 int64_t availableCPUs();
-
-/// Sense-reversing barrier: the last thread to arrive advances `generation`,
-/// for which the others spin. With more threads than CPUs, spinning keeps the
-/// awaited thread off its core: then they yield almost at once.
-class alignas(64) SpinBarrier {
-public:
-  /// Who meets next. Nobody may be about to arrive.
-  void setThreads(int64_t number, int limit) {
-    threads = number;
-    spinLimit = limit;
-  }
-  void wait();
-
-private:
-  int64_t threads = 1;
-  int spinLimit = 0; ///< pauses before the core is yielded
-  alignas(64) std::atomic<int64_t> arrived{0};
-  alignas(64) std::atomic<uint64_t> generation{0};
-};
 
 /// Threads that live as long as the model. The thread that calls run() is
 /// thread 0. One caller at a time.
@@ -55,8 +38,8 @@ public:
   ThreadPool &operator=(const ThreadPool &) = delete;
 
   int64_t size() const { return count; }
-  /// What generated code passes to qc_barrier.
-  void *team() { return &barrier; }
+  /// What generated code passes to qc_barrier and qc_claim.
+  void *team() { return &shared; }
 
   /// Calls job(thread) on every thread, or for thread < `number` on the caller
   /// and those workers that least had to wait for a CPU. Returns when all are
@@ -102,7 +85,8 @@ private:
 
   const int64_t count, cpus;
   const int spinLimit; ///< pauses before a worker sleeps
-  SpinBarrier barrier, finish;
+  Team shared;
+  SpinBarrier finish;
   std::unique_ptr<Member[]> members;
   std::vector<Member *> order; ///< workers as they are called, least busy first
   int64_t called = 0;          ///< threads of the last job

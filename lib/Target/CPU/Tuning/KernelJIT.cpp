@@ -51,6 +51,16 @@ static llvm::Expected<Code> translate(ModuleOp module, const CPU &cpu) {
   return code;
 }
 
+/// qc_claim of a thread that is alone with its share: the whole, then nothing.
+static int64_t claimAll(void *, int64_t thread, int64_t threads, int64_t items,
+                        int64_t) {
+  static thread_local bool given = false;
+  given = !given;
+  int64_t begin = items * thread / threads;
+  int64_t end = items * (thread + 1) / threads;
+  return given ? end << 32 | begin : -1;
+}
+
 static llvm::Expected<std::unique_ptr<llvm::orc::LLJIT>>
 createJIT(Code code, const CPU &cpu) {
   llvm::orc::JITTargetMachineBuilder builder(code.module->getTargetTriple());
@@ -61,12 +71,15 @@ createJIT(Code code, const CPU &cpu) {
                  .create();
   if (!jit)
     return jit.takeError();
-  auto barrier = llvm::orc::ExecutorSymbolDef(
-      llvm::orc::ExecutorAddr::fromPtr(+[](void *) {}),
-      llvm::JITSymbolFlags::Exported);
-  if (llvm::Error error =
-          (*jit)->getMainJITDylib().define(llvm::orc::absoluteSymbols(
-              {{(*jit)->mangleAndIntern("qc_barrier"), barrier}})))
+  auto define = [&](StringRef name, auto *function) {
+    return (*jit)->getMainJITDylib().define(llvm::orc::absoluteSymbols(
+        {{(*jit)->mangleAndIntern(name),
+          {llvm::orc::ExecutorAddr::fromPtr(function),
+           llvm::JITSymbolFlags::Exported}}}));
+  };
+  if (llvm::Error error = define("qc_barrier", +[](void *) {}))
+    return error;
+  if (llvm::Error error = define("qc_claim", &claimAll))
     return error;
   if (llvm::Error error = (*jit)->addIRModule(llvm::orc::ThreadSafeModule(
           std::move(code.module), std::move(code.context))))
