@@ -38,6 +38,8 @@ const FormatCase formats[] = {
      Arithmetic::Int8},
     {"int2_g64", "grouped<bits = 2, group = 64, scale = f16>",
      Arithmetic::Int8},
+    {"int2_g256", "grouped<bits = 2, group = 256, scale = f16>",
+     Arithmetic::Int8},
     {"int1_g128", "grouped<bits = 1, group = 128, scale = f16>",
      Arithmetic::Int8},
     {"nf4_dq", "lut<nf4, group = 64, scale = f32, double_quant = 256>",
