@@ -76,7 +76,16 @@ private:
   /// Asks for as many bytes of weights, prefetchDistance() behind `at`, unless
   /// they begin before that.
   void prefetch(Value at, int64_t bytes, int64_t tokens);
-  /// The same for a part of a block that is too large for prefetch(), for less
+  /// Weights that straight code asks for between its products, a line at a
+  /// time.
+  struct FetchedAhead {
+    Value from;
+    int64_t ahead;     ///< bytes behind `from` that the first line lies
+    int64_t next, end; ///< bytes behind that
+  };
+  /// Asks for what is left up to `position`.
+  void fetchUpTo(FetchedAhead &fetched, int64_t position);
+  /// The same as prefetch() for a part of a block that is too large, for less
   /// than a full tile of tokens.
   void prefetchPart(Value at, int64_t bytes, int64_t tokens) {
     if (tokens < tuning.tokenTile &&
