@@ -6,6 +6,9 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "qc/Runtime/ModelABI.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InlineAsm.h"
+#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/Linker/Linker.h"
 #include "llvm/Passes/PassBuilder.h"
@@ -207,6 +210,35 @@ mlir::qc::cpu::mergeVersions(std::vector<std::unique_ptr<llvm::Module>> modules,
   return result;
 }
 
+/// Makes prefetches inline assembly, which code generation leaves in its place
+/// among the loads. Of the intrinsic it knows that nobody needs it, and does
+/// hundreds of them behind a block: more than a core can have under way.
+static void pinPrefetches(llvm::Module &module) {
+  static constexpr const char *instructions[] = {
+      "prefetchnta $0", "prefetcht2 $0", "prefetcht1 $0", "prefetcht0 $0"};
+  llvm::LLVMContext &context = module.getContext();
+  SmallVector<llvm::IntrinsicInst *> calls;
+  for (llvm::Function &function : module)
+    if (function.getIntrinsicID() == llvm::Intrinsic::prefetch)
+      for (llvm::User *user : function.users())
+        calls.push_back(cast<llvm::IntrinsicInst>(user));
+  for (llvm::IntrinsicInst *call : calls) {
+    llvm::Value *address = call->getArgOperand(0);
+    uint64_t locality =
+        cast<llvm::ConstantInt>(call->getArgOperand(2))->getZExtValue();
+    auto *type = llvm::FunctionType::get(llvm::Type::getVoidTy(context),
+                                         {address->getType()}, false);
+    auto *code = llvm::InlineAsm::get(type, instructions[locality], "*m",
+                                      /*hasSideEffects=*/true);
+    llvm::CallInst *pinned = llvm::IRBuilder<>(call).CreateCall(code, address);
+    pinned->addParamAttr(
+        0, llvm::Attribute::get(context, llvm::Attribute::ElementType,
+                                llvm::Type::getInt8Ty(context)));
+    pinned->setDoesNotThrow();
+    call->eraseFromParent();
+  }
+}
+
 void mlir::qc::cpu::optimize(llvm::Module &module,
                              llvm::TargetMachine &machine) {
   llvm::LoopAnalysisManager loops;
@@ -225,6 +257,7 @@ void mlir::qc::cpu::optimize(llvm::Module &module,
   builder.crossRegisterProxies(loops, functions, cgscc, modules);
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3)
       .run(module, modules);
+  pinPrefetches(module);
 }
 
 llvm::Error mlir::qc::cpu::emitCode(llvm::Module &module,
