@@ -197,7 +197,7 @@ private:
   const ::qc::PackedLayout &layout;
   Value weights, tables, base, scales;
   ItemRange blocks; ///< K blocks whose tables begin at `base`
-  /// Codes of the next K block are fetched.
+  /// Codes of the next K block that this thread will need are fetched.
   bool prefetches;
 };
 } // namespace
@@ -234,6 +234,16 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
   SmallVector<Value> full(count, splat16(0)), odd(count, splat16(0));
   Value table = b.add(base, b.mul(b.sub(index, blocks.begin), t.blockBytes()));
   Value codes = b.add(at, b.mul(index, layout.blockBytes()));
+  Value ahead;
+  if (prefetches) {
+    // The next K block; behind this thread's last one the first of the next row
+    // blocks.
+    Value isInner = b.less(b.add(index, 1), blocks.end);
+    Value next = b.add(codes, layout.blockBytes());
+    Value first = b.add(at, b.add(b.mul(blocks.begin, layout.blockBytes()),
+                                  count * layout.rowBlockBytes()));
+    ahead = arith::SelectOp::create(b, isInner, next, first);
+  }
   int64_t lookups = t.vectors * t.books.books;
   for (int64_t i = 0; i < lookups; ++i) {
     SmallVector<Value> parts;
@@ -243,7 +253,8 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
     for (int64_t r = 0; r < count; ++r) {
       Value from = b.add(codes, r * layout.rowBlockBytes() + i * tableRows);
       if (prefetches)
-        b.prefetch(weights, from, layout.blockBytes(), 64);
+        b.prefetch(weights, ahead, r * layout.rowBlockBytes() + i * tableRows,
+                   64);
       Value found = vector::BitCastOp::create(
           b, halves, lookup(parts, b.loadVector(64, weights, from)));
       full[r] = b.add(full[r], found);
