@@ -55,27 +55,27 @@ void AMXBF16Emitter::decode(Value from, int64_t inputs, Value firstTile,
   SmallVector<int64_t> interleave;
   for (int64_t row = 0; row < tileRows; ++row)
     interleave.append({row, tileRows + row});
-  forRowTiles(
-      firstTile, rowTiles,
-      [&](DecodeEmitter &e, Value index, Value rowBlock, Value) {
-        Value chunks = b.add(b.add(rowBlock, layout.rowHeaderBytes),
-                             b.mul(from, layout.chunkBytes));
-        Value to = b.mul(index, pieceK * tileRows);
-        auto pair = [&](Value i) {
-          Value chunk = b.add(chunks, b.mul(i, layout.chunkBytes));
-          Value both = vector::ShuffleOp::create(
-              b, e.loadRows(chunk, b.getBF16Type()),
-              e.loadRows(b.add(chunk, layout.chunkBytes), b.getBF16Type()),
-              interleave);
-          b.storeVector(both, decoded, b.add(to, b.mul(i, tileRows)));
-        };
-        b.loop(b.index(0), b.index(inputs), 2, pair);
-        int64_t padded = (inputs + tileK - 1) / tileK * tileK;
-        Value none = arith::ConstantOp::create(
-            b, b.getZeroAttr(VectorType::get({2 * tileRows}, b.getBF16Type())));
-        for (int64_t i = inputs; i < padded; i += 2)
-          b.storeVector(none, decoded, b.add(to, i * tileRows));
-      });
+  b.loop(b.index(0), rowTiles, 1, [&](Value index) {
+    rowTile(b.add(firstTile, index), [&](DecodeEmitter &e, Value rowBlock) {
+      Value chunks = b.add(b.add(rowBlock, layout.rowHeaderBytes),
+                           b.mul(from, layout.chunkBytes));
+      Value to = b.mul(index, pieceK * tileRows);
+      auto pair = [&](Value i) {
+        Value chunk = b.add(chunks, b.mul(i, layout.chunkBytes));
+        Value both = vector::ShuffleOp::create(
+            b, e.loadRows(chunk, b.getBF16Type()),
+            e.loadRows(b.add(chunk, layout.chunkBytes), b.getBF16Type()),
+            interleave);
+        b.storeVector(both, decoded, b.add(to, b.mul(i, tileRows)));
+      };
+      b.loop(b.index(0), b.index(inputs), 2, pair);
+      int64_t padded = (inputs + tileK - 1) / tileK * tileK;
+      Value none = arith::ConstantOp::create(
+          b, b.getZeroAttr(VectorType::get({2 * tileRows}, b.getBF16Type())));
+      for (int64_t i = inputs; i < padded; i += 2)
+        b.storeVector(none, decoded, b.add(to, i * tileRows));
+    });
+  });
 }
 
 /// Adds the products of a piece with the tiles of tokens from `tile` of the
@@ -87,7 +87,7 @@ void AMXBF16Emitter::multiply(Value from, int64_t inputs, Shape shape,
   auto cType = amx::TileType::get({amxTokens, tileRows}, b.getF32Type());
   Value first = b.mul(tile, amxTokens), stride = b.index(2 * tileRows);
   auto place = [&](int64_t t, int64_t r) {
-    return at(b.add(first, t * amxTokens), r);
+    return sumsAt(b.add(first, t * amxTokens), r);
   };
   SmallVector<Value> c;
   for (int64_t t = 0; t < shape.tokenTiles; ++t)

@@ -55,8 +55,14 @@ private:
   void emitProducts(Value firstTile, Value rowTiles) override;
   void emitBlock(Value block, Value firstTile, Value rowTiles);
   void emitPipelined(Value firstTile);
+  void addTokens(ValueRange before, int64_t from, int64_t to);
+  SmallVector<Value> emitPairs(Value block, Value firstTile, ValueRange before);
   void decode(const Piece &piece, Value firstTile, Value rowTiles);
+  void decodeTile(const Piece &piece, DecodeEmitter &e, Value rowBlock,
+                  Value index);
   void decodeRest(int64_t inputs, Value to);
+  Value weightsAhead(Value firstTile, Value block);
+  void prefetchBetween(Value ahead, Value tile, int64_t step, int64_t steps);
   Value toSigned(Value codes);
   void multiply(const Piece &piece, Shape shape, Value tile, Value first,
                 function_ref<void(int64_t, int64_t)> between = nullptr);
@@ -70,6 +76,11 @@ private:
   Products productsOf(Value block, Value tile, Value at);
   Products nextTile(const Products &tile);
 
+  /// Whether weights are fetched ahead between products, line by line: all at
+  /// once they would keep activations from coming.
+  bool prefetchesBetween() const {
+    return prefetch > 0 && layout.rows == tileRows;
+  }
   /// Inputs that do not fill an A tile.
   int64_t rest() const {
     return input.paddedBlockK < amxTileK ? 0 : input.paddedBlockK % amxTileK;
@@ -147,62 +158,101 @@ Value AMXEmitter::toSigned(Value codes) {
 /// The piece's codes to `decoded`, [tile of rows][plane][input / 4][row][4],
 /// and the parameters of its block to `params`.
 void AMXEmitter::decode(const Piece &piece, Value firstTile, Value rowTiles) {
-  forRowTiles(
-      firstTile, rowTiles,
-      [&](DecodeEmitter &e, Value index, Value rowBlock, Value) {
-        SmallVector<Value> rowParams =
-            format.emitRowParams(e, offset, rowBlock);
-        // Several blocks of activations may share a K block of the weight.
-        int64_t parts = input.numBlocks() / layout.numBlocks();
-        Value kBlock = piece.block, first = piece.from;
-        if (parts > 1) {
-          kBlock = b.div(piece.block, parts);
-          first = b.add(first,
-                        b.mul(b.rem(piece.block, parts), input.paddedBlockK));
-        }
-        Value block = b.add(b.add(rowBlock, layout.rowHeaderBytes),
-                            b.mul(kBlock, layout.blockBytes()));
-        SmallVector<Value> blockParams = format.emitBlockParams(e, block);
-        Value param = b.add(b.mul(b.rem(piece.block, 2), paramsSize),
-                            b.mul(index, 2 * tileRows));
-        b.storeVector(format.emitIntegerScale(e, rowParams, blockParams),
-                      params, param);
-        Value zeros = format.emitZero(e, blockParams);
-        zero = matchInteger(zeros);
-        if (!zero)
-          b.storeVector(zeros, params, b.add(param, tileRows));
-        codeOffset = std::nullopt;
-        int64_t most = (int64_t(1) << format.getIntegerBits()) - 1;
-        if (zero && *zero % planes == 0 && *zero / planes <= 128 &&
-            most - *zero / planes <= 127) {
-          codeOffset = *zero / planes;
-          zero = 0;
-        }
-        Value chunks =
-            b.add(b.add(block, layout.blockParamBytes),
-                  b.mul(b.div(first, layout.chunkK), layout.chunkBytes));
-        // Decoding comes in bursts, which the hardware cannot foresee.
-        int64_t ahead = prefetch << 10,
-                bytes = piece.inputs / layout.chunkK * layout.chunkBytes;
-        if (bytes <= ahead)
-          b.prefetch(weights, chunks, ahead, bytes);
-        Value to = b.mul(index, decodedTileBytes());
-        int64_t perPlane = layout.chunkK / 4;
-        b.loop(b.index(0), b.index(piece.inputs / layout.chunkK), 1,
-               [&](Value c) {
-                 Value chunk = b.add(chunks, b.mul(c, layout.chunkBytes));
-                 Value row = b.add(to, b.mul(c, layout.chunkK * tileRows));
-                 for (auto [i, bytes] :
-                      llvm::enumerate(format.emitCodes(e, chunk, rowParams))) {
-                   auto j = static_cast<int64_t>(i);
-                   b.storeVector(toSigned(bytes), decoded,
-                                 b.add(row, j / perPlane * planeK() * tileRows +
-                                                j % perPlane * 4 * tileRows));
-                 }
-               });
-        if (piece.inputs % amxTileK && rest())
-          decodeRest(piece.inputs, to);
-      });
+  b.loop(b.index(0), rowTiles, 1, [&](Value index) {
+    rowTile(b.add(firstTile, index), [&](DecodeEmitter &e, Value rowBlock) {
+      decodeTile(piece, e, rowBlock, index);
+    });
+  });
+}
+
+/// The same of tile `index` of those.
+void AMXEmitter::decodeTile(const Piece &piece, DecodeEmitter &e,
+                            Value rowBlock, Value index) {
+  SmallVector<Value> rowParams = format.emitRowParams(e, offset, rowBlock);
+  // Several blocks of activations may share a K block of the weight.
+  int64_t parts = input.numBlocks() / layout.numBlocks();
+  Value kBlock = piece.block, first = piece.from;
+  if (parts > 1) {
+    kBlock = b.div(piece.block, parts);
+    first = b.add(first, b.mul(b.rem(piece.block, parts), input.paddedBlockK));
+  }
+  Value block = b.add(b.add(rowBlock, layout.rowHeaderBytes),
+                      b.mul(kBlock, layout.blockBytes()));
+  SmallVector<Value> blockParams = format.emitBlockParams(e, block);
+  Value param = b.add(b.mul(b.rem(piece.block, 2), paramsSize),
+                      b.mul(index, 2 * tileRows));
+  b.storeVector(format.emitIntegerScale(e, rowParams, blockParams), params,
+                param);
+  Value zeros = format.emitZero(e, blockParams);
+  zero = matchInteger(zeros);
+  if (!zero)
+    b.storeVector(zeros, params, b.add(param, tileRows));
+  codeOffset = std::nullopt;
+  int64_t most = (int64_t(1) << format.getIntegerBits()) - 1;
+  if (zero && *zero % planes == 0 && *zero / planes <= 128 &&
+      most - *zero / planes <= 127) {
+    codeOffset = *zero / planes;
+    zero = 0;
+  }
+  Value chunks = b.add(b.add(block, layout.blockParamBytes),
+                       b.mul(b.div(first, layout.chunkK), layout.chunkBytes));
+  // Decoding comes in bursts, which the hardware cannot foresee. A full strip
+  // has enough products to fetch between them.
+  int64_t ahead = prefetch << 10,
+          bytes = piece.inputs / layout.chunkK * layout.chunkBytes;
+  auto burst = [&] { b.prefetch(weights, chunks, ahead, bytes); };
+  if (bytes <= ahead && whole && prefetchesBetween())
+    b.ifThen(b.less(stripCount, b.index(fullStripTiles)), burst);
+  else if (bytes <= ahead)
+    burst();
+  Value to = b.mul(index, decodedTileBytes());
+  int64_t perPlane = layout.chunkK / 4;
+  b.loop(b.index(0), b.index(piece.inputs / layout.chunkK), 1, [&](Value c) {
+    Value chunk = b.add(chunks, b.mul(c, layout.chunkBytes));
+    Value row = b.add(to, b.mul(c, layout.chunkK * tileRows));
+    for (auto [i, bytes] :
+         llvm::enumerate(format.emitCodes(e, chunk, rowParams))) {
+      auto j = static_cast<int64_t>(i);
+      b.storeVector(toSigned(bytes), decoded,
+                    b.add(row, j / perPlane * planeK() * tileRows +
+                                   j % perPlane * 4 * tileRows));
+    }
+  });
+  if (piece.inputs % amxTileK && rest())
+    decodeRest(piece.inputs, to);
+}
+
+/// Byte of the weights some KiB behind a block of two tiles, in the order in
+/// which they are decoded.
+Value AMXEmitter::weightsAhead(Value firstTile, Value block) {
+  int64_t blocks = layout.numBlocks(), bytes = layout.blockBytes(),
+          parts = input.numBlocks() / blocks;
+  int64_t ahead = std::min(blocks, ((prefetch << 10) + bytes - 1) / bytes);
+  Value next = b.add(b.div(block, parts), ahead);
+  // From the end of a pair to the beginning of the next.
+  Value skipped = arith::SelectOp::create(
+      b, b.less(b.index(blocks - 1), next),
+      b.index(2 * layout.rowBlockBytes() - blocks * bytes), b.index(0));
+  return b.add(b.add(b.add(offset, layout.headerBytes + layout.rowHeaderBytes),
+                     b.mul(firstTile, layout.rowBlockBytes())),
+               b.add(b.add(b.mul(next, bytes),
+                           b.mul(b.rem(block, parts), bytes / parts)),
+                     skipped));
+}
+
+/// What is fetched behind product `i` of `steps` of two tiles of tokens: each
+/// half of a full strip's products fetches one tile of rows.
+void AMXEmitter::prefetchBetween(Value ahead, Value tile, int64_t i,
+                                 int64_t steps) {
+  int64_t parts = input.numBlocks() / layout.numBlocks();
+  int64_t lines = (layout.blockBytes() + 63) / 64,
+          products = steps * fullStripTiles / 2 / 2;
+  int64_t each = std::max<int64_t>(1, lines / parts / products);
+  Value pair = b.rem(b.div(tile, 2), fullStripTiles / 2);
+  Value at = b.add(b.add(ahead, b.mul(b.div(pair, fullStripTiles / 4),
+                                      layout.rowBlockBytes())),
+                   b.mul(b.rem(pair, fullStripTiles / 4), steps * each * 64));
+  b.prefetch(weights, at, i * each * 64, each * 64);
 }
 
 /// The last B tile of a block: zeros for the inputs that the A tile before
@@ -232,8 +282,7 @@ void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile,
   auto place = [&](int64_t t, int64_t r) {
     return at(b.add(first, t * amxTokens), r);
   };
-  int64_t done = 0, steps = (piece.inputs + amxTileK - 1) / amxTileK * planes *
-                            shape.tokenTiles * shape.rowTiles;
+  int64_t done = 0, steps = (piece.inputs + amxTileK - 1) / amxTileK * planes;
   auto cType = amx::TileType::get({amxTokens, tileRows}, b.getI32Type());
   SmallVector<Value> c;
   for (int64_t t = 0; t < shape.tokenTiles; ++t)
@@ -249,38 +298,50 @@ void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile,
   Value x =
       b.add(block, contiguous ? b.mul(piece.from, amxTokens) : piece.from);
   int64_t width = std::min(amxTileK, input.paddedBlockK);
-  for (int64_t k = 0; k < piece.inputs; k += amxTileK) {
-    bool isRest = piece.inputs - k < width;
-    Value from = b.add(x, contiguous ? k * amxTokens : k);
-    if (isRest)
-      from = b.add(block, input.paddedBlockK - amxTileK);
-    auto aType = amx::TileType::get({amxTokens, width}, b.getI8Type());
-    auto bType = amx::TileType::get({width / 4, 4 * tileRows}, b.getI8Type());
-    SmallVector<Value> a;
+  auto aType = amx::TileType::get({amxTokens, width}, b.getI8Type());
+  auto bType = amx::TileType::get({width / 4, 4 * tileRows}, b.getI8Type());
+  SmallVector<Value> a(shape.tokenTiles), w(shape.rowTiles);
+  auto isRest = [&](int64_t step) {
+    return piece.inputs - step / planes * amxTileK < width;
+  };
+  auto loadA = [&](int64_t step, int64_t t) {
+    int64_t k = step / planes * amxTileK;
+    Value from = isRest(step) ? b.add(block, input.paddedBlockK - amxTileK)
+                              : b.add(x, contiguous ? k * amxTokens : k);
+    a[t] = amx::TileLoadOp::create(b, aType, codes,
+                                   b.add(from, t * input.paddedK() * amxTokens),
+                                   b.index(input.amxStride()));
+  };
+  auto loadB = [&](int64_t step, int64_t r) {
+    int64_t k = isRest(step) ? pieceK : step / planes * amxTileK;
+    w[r] = amx::TileLoadOp::create(
+        b, bType, decoded,
+        ValueRange{b.index(r * decodedTileBytes() +
+                           (step % planes * planeK() + k) * tileRows)},
+        b.index(4 * tileRows));
+  };
+  for (int64_t t = 0; t < shape.tokenTiles; ++t)
+    loadA(0, t);
+  for (int64_t r = 0; r < shape.rowTiles; ++r)
+    loadB(0, r);
+  for (int64_t step = 0; step < steps; ++step)
     for (int64_t t = 0; t < shape.tokenTiles; ++t)
-      a.push_back(amx::TileLoadOp::create(
-          b, aType, codes, b.add(from, t * input.paddedK() * amxTokens),
-          b.index(input.amxStride())));
-    for (int64_t plane = 0; plane < planes; ++plane) {
-      SmallVector<Value> w;
-      for (int64_t r = 0; r < shape.rowTiles; ++r)
-        w.push_back(amx::TileLoadOp::create(
-            b, bType, decoded,
-            ValueRange{
-                b.index(r * decodedTileBytes() +
-                        (plane * planeK() + (isRest ? pieceK : k)) * tileRows)},
-            b.index(4 * tileRows)));
-      for (int64_t t = 0; t < shape.tokenTiles; ++t)
-        for (int64_t r = 0; r < shape.rowTiles; ++r) {
-          Value &sum = c[t * shape.rowTiles + r];
-          sum = amx::TileMulIOp::create(b, cType, a[t], w[r], sum,
-                                        /*isZextLhs=*/false,
-                                        /*isZextRhs=*/!codeOffset);
-          if (between)
-            between(done++, steps);
+      for (int64_t r = 0; r < shape.rowTiles; ++r) {
+        Value &sum = c[t * shape.rowTiles + r];
+        sum = amx::TileMulIOp::create(b, cType, a[t], w[r], sum,
+                                      /*isZextLhs=*/false,
+                                      /*isZextRhs=*/!codeOffset);
+        // The next tile, as soon as a register is free: what is between
+        // products would fill the window of out-of-order execution.
+        if (step + 1 < steps) {
+          if (r + 1 == shape.rowTiles && (step + 1) % planes == 0)
+            loadA(step + 1, t);
+          if (t + 1 == shape.tokenTiles)
+            loadB(step + 1, r);
         }
-    }
-  }
+        if (between)
+          between(done++, steps * shape.tokenTiles * shape.rowTiles);
+      }
   for (int64_t t = 0; t < shape.tokenTiles; ++t)
     for (int64_t r = 0; r < shape.rowTiles; ++r)
       amx::TileStoreOp::create(b, products, place(t, r),
@@ -325,7 +386,7 @@ void AMXEmitter::accumulateToken(const Products &from, int64_t rowTiles,
       value = b.fsub(
           value, b.fmul(b.loadVector(tileRows, params, b.add(param, tileRows)),
                         arith::SIToFPOp::create(b, b.f32s(tileRows), codeSum)));
-    Value place = at(b.add(from.token, m), r);
+    Value place = sumsAt(b.add(from.token, m), r);
     Value sum = b.loadVector(tileRows, sums, place);
     Value scale = b.loadVector(tileRows, params, param);
     b.storeVector(b.fma(value, b.fmul(scale, sx), sum), sums, place);
@@ -345,50 +406,62 @@ void AMXEmitter::accumulate(Value block, Shape shape, Value tile) {
 /// All K blocks of two tiles of rows: while two tiles of tokens are multiplied
 /// the products of those before them are added to `sums`.
 void AMXEmitter::emitPipelined(Value firstTile) {
-  constexpr Shape pair = {2, 2};
   // Nothing is before the first ones: their place is behind the strip.
   clear(params, b.index(2 * paramsSize));
   Products none = productsOf(b.index(0), b.index(0), b.index(0));
   none.token = b.index(stripTiles * amxTokens);
+  SmallVector<Value> last =
+      b.loop(b.index(0), b.index(input.numBlocks()), 1, none.values(),
+             [&](Value block, ValueRange before) {
+               return emitPairs(block, firstTile, before);
+             });
+  addTokens(last, 0, 2 * amxTokens);
+}
+
+/// sums += the products of tokens [from, to) of two tiles.
+void AMXEmitter::addTokens(ValueRange before, int64_t from, int64_t to) {
+  Products tile = {before[0], before[1], before[2], before[3]};
+  Products next = nextTile(tile);
+  for (int64_t m = from; m < to; ++m)
+    accumulateToken(m < amxTokens ? tile : next, 2, b.index(m % amxTokens));
+}
+
+/// A K block of two tiles of rows; returns the products that wait to be added.
+SmallVector<Value> AMXEmitter::emitPairs(Value block, Value firstTile,
+                                         ValueRange before) {
+  constexpr Shape pair = {2, 2};
+  Piece piece{block, b.index(0), input.paddedBlockK};
+  decode(piece, firstTile, b.index(pair.rowTiles));
   Value even = b.mul(b.div(stripCount, 2), 2);
   // The half of `products` where nothing waits to be added.
   auto otherHalf = [&](Value used) {
     return b.sub(b.index(2 * amxTokens * 2 * tileRows), used);
   };
-  auto add = [&](ValueRange before, int64_t from, int64_t to) {
-    Products tile = {before[0], before[1], before[2], before[3]};
-    Products next = nextTile(tile);
-    for (int64_t m = from; m < to; ++m)
-      accumulateToken(m < amxTokens ? tile : next, pair.rowTiles,
-                      b.index(m % amxTokens));
-  };
-  SmallVector<Value> last = b.loop(
-      b.index(0), b.index(input.numBlocks()), 1, none.values(),
-      [&](Value block, ValueRange before) -> SmallVector<Value> {
-        Piece piece{block, b.index(0), input.paddedBlockK};
-        decode(piece, firstTile, b.index(pair.rowTiles));
-        SmallVector<Value> last =
-            b.loop(b.index(0), even, 2, before,
-                   [&](Value tile, ValueRange before) -> SmallVector<Value> {
-                     Value half = otherHalf(before[0]);
-                     multiply(piece, pair, tile, b.div(half, 2 * tileRows),
-                              [&](int64_t i, int64_t steps) {
-                                int64_t tokens = 2 * amxTokens;
-                                add(before, i * tokens / steps,
+  Value ahead;
+  if (prefetchesBetween())
+    ahead = weightsAhead(firstTile, block);
+  SmallVector<Value> last =
+      b.loop(b.index(0), even, 2, before,
+             [&](Value tile, ValueRange before) -> SmallVector<Value> {
+               Value half = otherHalf(before[0]);
+               multiply(piece, pair, tile, b.div(half, 2 * tileRows),
+                        [&](int64_t i, int64_t steps) {
+                          int64_t tokens = 2 * amxTokens;
+                          if (ahead)
+                            prefetchBetween(ahead, tile, i, steps);
+                          addTokens(before, i * tokens / steps,
                                     (i + 1) * tokens / steps);
-                              });
-                     return productsOf(block, tile, half).values();
-                   });
-        b.ifThen(b.less(even, stripCount), [&] {
-          // A tile alone.
-          Value half = otherHalf(last[0]);
-          multiply(piece, {1, pair.rowTiles}, even, b.div(half, 2 * tileRows));
-          Products own = productsOf(block, even, half);
-          accumulateTile(own, pair.rowTiles);
-        });
-        return last;
-      });
-  add(last, 0, 2 * amxTokens);
+                        });
+               return productsOf(block, tile, half).values();
+             });
+  b.ifThen(b.less(even, stripCount), [&] {
+    // A tile alone.
+    Value half = otherHalf(last[0]);
+    multiply(piece, {1, pair.rowTiles}, even, b.div(half, 2 * tileRows));
+    Products own = productsOf(block, even, half);
+    accumulateTile(own, pair.rowTiles);
+  });
+  return last;
 }
 
 void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {

@@ -5,9 +5,9 @@ using namespace mlir;
 using namespace mlir::qc;
 using namespace mlir::qc::cpu;
 
-/// Tiles of tokens that share decoded weights. CPUs with AMX have second-level
-/// caches of 2 MiB, most of which a strip's activations may take.
-static constexpr int64_t maxStripTiles = 8, stripBytes = 1536 << 10;
+/// CPUs with AMX have second-level caches of 2 MiB, most of which a strip's
+/// activations may take.
+static constexpr int64_t stripBytes = 1536 << 10;
 
 AMXTiles::AMXTiles(KernelBuilder &b, WeightType weight, ValueRange args,
                    int64_t tokenBytes)
@@ -15,9 +15,8 @@ AMXTiles::AMXTiles(KernelBuilder &b, WeightType weight, ValueRange args,
       weights(args[0]), offset(args[1]), out(args[args.size() - 3]),
       firstBlock(args[args.size() - 2]), lastBlock(args.back()) {
   stripTiles = std::clamp<int64_t>(
-      stripBytes / (amxTokens * tokenBytes) / 2 * 2, 2, maxStripTiles);
-  // With room for two tiles more, whose sums nobody wants.
-  sums = scratch((stripTiles + 2) * amxTokens * 2 * tileRows, b.getF32Type());
+      stripBytes / (amxTokens * tokenBytes) / 2 * 2, 2, fullStripTiles);
+  sums = scratch(storedPairs * sumsSize(), b.getF32Type());
 }
 
 Value AMXTiles::scratch(int64_t size, Type type) {
@@ -25,22 +24,17 @@ Value AMXTiles::scratch(int64_t size, Type type) {
                                   b.getI64IntegerAttr(64));
 }
 
-void AMXTiles::forRowTiles(
-    Value firstTile, Value count,
-    function_ref<void(DecodeEmitter &, Value, Value, Value)> body) {
+void AMXTiles::rowTile(Value tile,
+                       function_ref<void(DecodeEmitter &, Value)> body) {
   int64_t tiles = layout.rows / tileRows;
-  b.loop(b.index(0), count, 1, [&](Value index) {
-    Value tile = b.add(firstTile, index);
-    Value block = tile, firstRow;
-    if (tiles > 1) {
-      block = b.div(tile, tiles);
-      firstRow = b.mul(b.rem(tile, tiles), tileRows);
-    }
-    DecodeEmitter e = emitter(firstRow);
-    Value rowBlock = b.add(b.add(offset, layout.headerBytes),
-                           b.mul(block, layout.rowBlockBytes()));
-    body(e, index, rowBlock, b.mul(tile, tileRows));
-  });
+  Value block = tile, firstRow;
+  if (tiles > 1) {
+    block = b.div(tile, tiles);
+    firstRow = b.mul(b.rem(tile, tiles), tileRows);
+  }
+  DecodeEmitter e = emitter(firstRow);
+  body(e, b.add(b.add(offset, layout.headerBytes),
+                b.mul(block, layout.rowBlockBytes())));
 }
 
 void AMXTiles::forShapes(Value rowTiles,
@@ -54,30 +48,52 @@ void AMXTiles::forShapes(Value rowTiles,
   b.ifThen(b.less(rowTiles, b.index(2)), [&] { tokens(1); });
 }
 
-void AMXTiles::clear(Value buffer, Value size) {
+void AMXTiles::clear(Value buffer, Value from, Value size) {
   Type element = cast<MemRefType>(buffer.getType()).getElementType();
   Value none = arith::ConstantOp::create(
       b, b.getZeroAttr(VectorType::get({tileRows}, element)));
-  b.loop(b.index(0), size, tileRows,
+  b.loop(from, b.add(from, size), tileRows,
          [&](Value i) { b.storeVector(none, buffer, i); });
 }
 
+/// Stores the results of `count` tiles of rows whose sums are from `firstSums`
+/// on, token by token.
+void AMXTiles::storeTiles(Value firstTile, int64_t count, Value firstSums) {
+  SmallVector<Value> scales;
+  for (int64_t i = 0; i < count; ++i)
+    rowTile(b.add(firstTile, i), [&](DecodeEmitter &e, Value rowBlock) {
+      scales.push_back(
+          format.emitRowScale(e, format.emitRowParams(e, offset, rowBlock)));
+    });
+  Value first = b.mul(strip, amxTokens);
+  b.loop(b.index(0), b.mul(stripCount, amxTokens), 1, [&](Value token) {
+    for (auto [i, scale] : llvm::enumerate(scales)) {
+      auto tile = static_cast<int64_t>(i);
+      Value from = b.add(firstSums, tile / 2 * sumsSize());
+      Value sum =
+          b.loadVector(tileRows, sums, b.add(from, at(token, tile % 2)));
+      if (scale)
+        sum = b.fmul(sum, scale);
+      emitStoreRows(b, layout, sum, out, b.add(first, token),
+                    b.mul(b.add(firstTile, tile), tileRows));
+    }
+  });
+}
+
+/// Lines of one token's results are far from the next token's, and CPUs fetch
+/// them one by one; where there are four of them side by side, they come
+/// faster.
 void AMXTiles::store(Value firstTile, Value rowTiles) {
-  forRowTiles(
-      firstTile, rowTiles,
-      [&](DecodeEmitter &e, Value index, Value rowBlock, Value column) {
-        SmallVector<Value> rowParams =
-            format.emitRowParams(e, offset, rowBlock);
-        Value scale = format.emitRowScale(e, rowParams);
-        Value first = b.mul(strip, amxTokens);
-        b.loop(b.index(0), b.mul(stripCount, amxTokens), 1, [&](Value token) {
-          Value sum = b.loadVector(tileRows, sums,
-                                   b.add(at(token, 0), b.mul(index, tileRows)));
-          if (scale)
-            sum = b.fmul(sum, scale);
-          emitStoreRows(b, layout, sum, out, b.add(first, token), column);
-        });
-      });
+  int64_t all = 2 * storedPairs;
+  b.ifThen(b.less(b.index(all - 1), rowTiles),
+           [&] { storeTiles(firstTile, all, b.index(0)); });
+  b.ifThen(b.less(rowTiles, b.index(all)), [&] {
+    b.loop(b.index(0), rowTiles, 1, [&](Value i) {
+      storeTiles(
+          b.add(firstTile, i), 1,
+          b.add(b.mul(b.div(i, 2), sumsSize()), b.mul(b.rem(i, 2), tileRows)));
+    });
+  });
 }
 
 void AMXTiles::emit() {
@@ -90,10 +106,13 @@ void AMXTiles::emit() {
   b.loop(b.index(0), tokenTiles, stripTiles, [&](Value tile) {
     strip = tile;
     stripCount = b.min(b.index(stripTiles), b.sub(tokenTiles, tile));
-    b.loop(first, last, 2, [&](Value row) {
-      Value rowTiles = b.min(b.index(2), b.sub(last, row));
-      clear(sums, b.mul(stripCount, amxTokens * 2 * tileRows));
-      emitProducts(row, rowTiles);
+    b.loop(first, last, 2 * storedPairs, [&](Value row) {
+      Value rowTiles = b.min(b.index(2 * storedPairs), b.sub(last, row));
+      b.loop(b.index(0), rowTiles, 2, [&](Value i) {
+        pairSums = b.mul(b.div(i, 2), sumsSize());
+        clear(sums, pairSums, b.mul(stripCount, amxTokens * 2 * tileRows));
+        emitProducts(b.add(row, i), b.min(b.index(2), b.sub(rowTiles, i)));
+      });
       store(row, rowTiles);
     });
   });
