@@ -5,6 +5,7 @@
 #include "qc/Target/CPU/Tuning/KernelJIT.h"
 #include "qc/Target/CPU/Tuning/Measure.h"
 
+#include <algorithm>
 #include <benchmark/benchmark.h>
 #include <chrono>
 #include <cmath>
@@ -110,19 +111,27 @@ static const KernelJIT *kernelOf(const std::string &spelling,
 }
 
 namespace {
-/// Arguments of one thread's calls.
-struct Operands {
-  std::vector<float> x, y;
-  std::vector<uint8_t> scratch;
+/// Arguments of one thread's calls, aligned as those in a model's arena.
+class Operands {
+public:
+  float *x, *y;
+  uint8_t *scratch;
+  int64_t outputs;
 
   Operands(int64_t m, int64_t scratchBytes)
-      : x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n)),
-        scratch(static_cast<size_t>(scratchBytes) + 64) {
+      : outputs(m * n), xBytes(bench::allocate(m * k * 4)),
+        yBytes(bench::allocate(m * n * 4)),
+        scratchBuffer(bench::allocate(scratchBytes + 64)) {
+    x = reinterpret_cast<float *>(xBytes.get());
+    y = reinterpret_cast<float *>(yBytes.get());
+    scratch = scratchBuffer.get();
     std::mt19937 rng(2);
     std::normal_distribution<float> normal(0, 1);
-    for (float &value : x)
-      value = normal(rng);
+    std::generate_n(x, m * k, [&] { return normal(rng); });
   }
+
+private:
+  bench::Buffer xBytes, yBytes, scratchBuffer;
 };
 using Product = std::function<void(const uint8_t *, Operands &, int64_t)>;
 } // namespace
@@ -188,7 +197,7 @@ static void useGenerated(const std::string &spelling, Arithmetic arithmetic,
   current.weight = &weightOf(spelling, kernel->rows);
   current.scratchBytes = kernel->scratchFor(m);
   current.product = [kernel](const uint8_t *weight, Operands &o, int64_t m) {
-    kernel->matmul(weight, o.x.data(), m, o.y.data(), o.scratch.data());
+    kernel->matmul(weight, o.x, m, o.y, o.scratch);
   };
   setYardstick(m, threads);
 }
@@ -205,7 +214,7 @@ struct Twin {
 /// are, up to the order of f32 sums.
 static std::string compare(const Operands &expected, const Operands &got) {
   double top = 0, worst = 0;
-  for (size_t i = 0; i < got.y.size(); ++i) {
+  for (int64_t i = 0; i < got.outputs; ++i) {
     top = std::max<double>(top, std::abs(expected.y[i]));
     worst = std::max<double>(worst, std::abs(expected.y[i] - got.y[i]));
   }
@@ -235,10 +244,10 @@ static void runTwin(benchmark::State &state, Twin twin) {
   Operands a(m, kernel->scratchFor(m));
   Operands b(m, bench::Activations::scratchBytes(layout, m));
   auto generated = [&](const uint8_t *w) {
-    kernel->matmul(w, a.x.data(), m, a.y.data(), a.scratch.data());
+    kernel->matmul(w, a.x, m, a.y, a.scratch);
   };
   auto byHand = [&](const uint8_t *w) {
-    twin.function(layout, w, b.x.data(), m, b.y.data(), b.scratch.data());
+    twin.function(layout, w, b.x, m, b.y, b.scratch);
   };
   generated(weight.copy(0));
   byHand(weight.copy(0));
@@ -300,7 +309,7 @@ static void add(const std::string &name, int64_t m, int64_t threads,
 void bench::registerMatmuls() {
   for (int64_t threads : threadCounts()) {
     for (const FormatCase &f : formats)
-      for (int64_t m : {1, 4, 16, 128}) {
+      for (int64_t m : {1, 4, 16, 128, 512}) {
         std::string kind = m == 1 ? "gemv/" : "gemm/";
         add(kind + f.name + "/m:" + std::to_string(m), m, threads, [=] {
           useGenerated(f.spelling, f.arithmetic, "native", m, threads);
