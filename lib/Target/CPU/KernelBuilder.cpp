@@ -117,17 +117,30 @@ void KernelBuilder::forVectors(int64_t n,
   }
 }
 
-Value KernelBuilder::treeSum(Value v) {
+/// Combines the halves of `v`, their halves and so on.
+static Value emitTree(KernelBuilder &b, Value v,
+                      function_ref<Value(Value, Value)> combine) {
   for (int64_t n = cast<VectorType>(v.getType()).getNumElements(); n > 1;) {
     n /= 2;
     auto half = [&](int64_t first) -> Value {
       return vector::ExtractStridedSliceOp::create(
-          *this, v, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{n},
+          b, v, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{n},
           ArrayRef<int64_t>{1});
     };
-    v = fadd(half(0), half(n));
+    v = combine(half(0), half(n));
   }
-  return vector::ExtractOp::create(*this, v, 0);
+  return vector::ExtractOp::create(b, v, 0);
+}
+
+Value KernelBuilder::treeSum(Value v) {
+  return emitTree(*this, v, [&](Value a, Value b) { return fadd(a, b); });
+}
+
+Value KernelBuilder::reduce(vector::CombiningKind kind, Value v) {
+  // LLVM would go from lane to lane.
+  if (kind == vector::CombiningKind::MAXNUMF)
+    return emitTree(*this, v, [&](Value a, Value b) { return fmax(a, b); });
+  return vector::ReductionOp::create(*this, kind, v);
 }
 
 /// The sum of reduceVectors() in reproducible mode.

@@ -87,9 +87,8 @@ public:
     return vector::BroadcastOp::create(
         *this, VectorType::get({n}, scalar.getType()), scalar);
   }
-  Value reduce(vector::CombiningKind kind, Value v) {
-    return vector::ReductionOp::create(*this, kind, v);
-  }
+  /// Of a vector of a power of two elements.
+  Value reduce(vector::CombiningKind kind, Value v);
   Value sum(Value v) { return reduce(vector::CombiningKind::ADD, v); }
   /// Sum of a vector of a power of two elements: of its halves, of their halves
   /// and so on, as the threads of a GPU's workgroup add up.
