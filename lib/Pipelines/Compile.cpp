@@ -607,6 +607,8 @@ llvm::Error Compiler::lowerForNVPTX() {
         lower.maxTokens = options.maxTokens;
         lower.reproducible = options.reproducible;
         lower.tensorCores = !gpuArchs.empty() && gpuArchs.front() >= 80;
+        if (!gpuArchs.empty())
+          lower.sharedBytes = mlir::qc::nvptx::sharedBytes(gpuArchs.front());
         pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(lower));
       }))
     return error;

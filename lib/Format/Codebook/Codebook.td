@@ -4,7 +4,7 @@ include "qc/Dialect/QC/IR/QCAttrs.td"
 
 def QC_CodebookFormatAttr : QC_Format<"CodebookFormat", "codebook",
     ["getIntegerBits", "getRowsPerBlock", "getAdditiveTables", "emitRowParams", "emitChunk",
-     "emitRowScale", "emitCodes", "emitZero", "emitIntegerScale"]> {
+     "emitRowScale", "emitCodes", "getLookupTables", "emitZero", "emitIntegerScale"]> {
   let summary = "Additive vector codebooks with a scale a row";
   let description = [{
     `vector` consecutive inputs of a row are `scale[row] * sum_m C_m[code_m]`

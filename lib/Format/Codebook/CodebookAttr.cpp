@@ -164,6 +164,15 @@ SmallVector<Value> CodebookFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
   return codes;
 }
 
+std::optional<LookupTables> CodebookFormatAttr::getLookupTables() const {
+  auto format = layoutOf(*this);
+  if (!format->hasByteEntries())
+    return std::nullopt;
+  return LookupTables{format->byteEntriesOffset(),
+                      getBooks() * format->numEntries(), getVector() / 4,
+                      getBits() <= 8 ? 1 : 2};
+}
+
 Value CodebookFormatAttr::emitZero(DecodeEmitter &e, ValueRange) const {
   return e.splat(e.f32Vector(), 128.0 * static_cast<double>(getBooks()));
 }

@@ -4,7 +4,7 @@ include "qc/Dialect/QC/IR/QCAttrs.td"
 
 def QC_E8PFormatAttr : QC_Format<"E8PFormat", "e8p",
     ["getIntegerBits", "emitRowParams", "emitChunk", "emitRowScale",
-     "emitCodes", "emitZero", "emitIntegerScale"]> {
+     "emitCodes", "getLookupTables", "emitZero", "emitIntegerScale"]> {
   let summary = "Vectors of eight from the E8 lattice, 2 bits a weight";
   let description = [{
     Eight consecutive inputs of a row are `scale[row]` times a point of E8 + 1/4:

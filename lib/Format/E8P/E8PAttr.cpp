@@ -250,6 +250,10 @@ SmallVector<Value> E8PFormatAttr::emitCodes(DecodeEmitter &e, Value chunk,
   return codes;
 }
 
+std::optional<LookupTables> E8PFormatAttr::getLookupTables() const {
+  return LookupTables{Host::indexWordsOffset, 2 * 256, 1, 4};
+}
+
 Value E8PFormatAttr::emitZero(DecodeEmitter &e, ValueRange) const {
   return e.splat(e.f32Vector(), Host::zero);
 }

@@ -90,7 +90,8 @@ llvm::Constant *mlir::qc::gpu::addDeviceModel(
         ArrayRef<uint32_t>(
             {static_cast<uint32_t>(integer(kernel, "threads")), 1u, 1u}));
     kernels.push_back(t.record(
-        {t.string(symbol), size, t.n32(integer(kernel, "buffers")), t.n32(0),
+        {t.string(symbol), size, t.n32(integer(kernel, "buffers")),
+         t.n32(kernel.contains("shared") ? integer(kernel, "shared") : 0),
          t.n32(kernel.contains("waits") ? QC_KERNEL_WAITS : 0),
          t.n32(kernel.contains("subgroup") ? integer(kernel, "subgroup")
                                            : 0)}));

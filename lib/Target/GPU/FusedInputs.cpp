@@ -187,10 +187,11 @@ static void quantize(GPUBuilder &b, const ActivationBlocks &layout, Value x,
 
 SmallVector<Value>
 mlir::qc::gpu::emitQuantizedInput(GPUBuilder &b, const ActivationBlocks &layout,
-                                  Value x, Value gamma, double eps) {
-  SmallVector<Value> outputs = {b.shared(layout.k / 4, b.getI32Type()),
-                                b.shared(layout.blocks),
-                                b.shared(layout.blocks, b.getI32Type())};
+                                  Value x, Value gamma, double eps,
+                                  int64_t alignment) {
+  SmallVector<Value> outputs = {
+      b.shared(layout.k / 4, b.getI32Type(), alignment),
+      b.shared(layout.blocks), b.shared(layout.blocks, b.getI32Type())};
   quantize(b, layout, x, gamma, eps, outputs);
   b.barrier();
   return outputs;

@@ -30,7 +30,8 @@ void mlir::qc::gpu::GPUBuilder::ifThen(Value condition,
   body();
 }
 
-Value mlir::qc::gpu::GPUBuilder::shared(int64_t elements, Type type) {
+Value mlir::qc::gpu::GPUBuilder::shared(int64_t elements, Type type,
+                                        int64_t alignment) {
   auto space = mlir::gpu::AddressSpaceAttr::get(
       getContext(), mlir::gpu::AddressSpace::Workgroup);
   Operation *parent = getInsertionBlock()->getParentOp();
@@ -41,7 +42,8 @@ Value mlir::qc::gpu::GPUBuilder::shared(int64_t elements, Type type) {
   setInsertionPointToStart(&kernel.front());
   return memref::AllocOp::create(
       *this,
-      MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space));
+      MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space),
+      alignment > 4 ? getI64IntegerAttr(alignment) : IntegerAttr());
 }
 
 // Subgroups need not be full, and their number is only known to the device.

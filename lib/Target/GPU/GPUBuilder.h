@@ -131,8 +131,8 @@ public:
                             /*nontemporal=*/false,
                             llvm::MaybeAlign(4 * values.size()));
   }
-  /// Memory that the workgroup shares.
-  Value shared(int64_t elements, Type type);
+  /// Memory that the workgroup shares, from a multiple of `alignment` bytes on.
+  Value shared(int64_t elements, Type type, int64_t alignment = 4);
   Value shared(int64_t elements) { return shared(elements, getF32Type()); }
 
   // Execution
@@ -231,6 +231,8 @@ struct KernelContext {
   /// In steps of one token products take rounding to int8 and norms in,
   /// attention the rotation and the KV cache. Needs hasWarps().
   bool fusedSteps = false;
+  /// Shared memory that a workgroup may have, if more than 48 KB.
+  int64_t sharedBytes = 0;
   /// New kernels may start before those that they depend on have ended, and
   /// wait for them by griddepcontrol (sm_90).
   bool programmatic = false;

@@ -118,10 +118,11 @@ Value emitCodes(GPUBuilder &b, const Int8Scale &scale, ArrayRef<Value> values,
 /// Whether a kernel of one token can round such an input for itself.
 bool canQuantizeInProduct(const ActivationBlocks &layout);
 /// Codes, scales and sums in shared memory, of x, or of its RMS norm if there
-/// is a `gamma`. Meets barriers.
+/// is a `gamma`; codes from a multiple of `alignment` bytes on. Meets barriers.
 SmallVector<Value> emitQuantizedInput(GPUBuilder &b,
                                       const ActivationBlocks &layout, Value x,
-                                      Value gamma, double eps);
+                                      Value gamma, double eps,
+                                      int64_t alignment = 4);
 /// The same for products with more workgroups than should do it each. x, gamma,
 /// codes i32, scales, sums i32; (1, 1)
 Kernel normQuantizeKernel(KernelContext &ctx, const ActivationBlocks &layout,
@@ -142,6 +143,8 @@ struct MatmulSignature {
   SmallVector<WeightType> others;
   int64_t tokens = 1;
   int64_t threads = workgroupThreads; ///< of a workgroup
+  /// Of one token, with tables in shared memory: rows of a unit, 16 or 32.
+  int64_t tableRows = 0;
 
   /// Enough threads for a kernel of one token to keep a large GPU's memory busy
   /// with few row blocks.
@@ -158,6 +161,13 @@ inline constexpr int64_t rowsPerGroup = 32;
 /// [state if tokens > 1], weight..., x (int8: codes, scales, sums), [gamma],
 /// [bias...], [residual], out...; (groups(), tokens / tile)
 Kernel matmulKernel(KernelContext &ctx, const MatmulSignature &sig);
+
+/// The same of one token, of weights whose codes are looked up in tables, if
+/// copies of those fit shared memory (TableMatmulKernel.cpp): chooses threads
+/// and tableRows, or returns false. (tableGroups(), 1)
+bool chooseTables(const KernelContext &ctx, MatmulSignature &sig);
+int64_t tableGroups(const MatmulSignature &sig);
+Kernel tableMatmulKernel(KernelContext &ctx, const MatmulSignature &sig);
 
 /// The name and the buffers of its kernel.
 std::string matmulName(const MatmulSignature &sig);
@@ -183,6 +193,11 @@ void storeResult(GPUBuilder &b, const MatmulSignature &sig,
 /// weights into the cache, which hides the kernel's start.
 void prefetchWeights(GPUBuilder &b, const MatmulSignature &sig,
                      const MatmulArguments &args);
+/// acc + 4-way dot product of unsigned codes with signed activations.
+Value emitDot(GPUBuilder &b, const KernelContext &ctx, Value acc, Value codes,
+              Value activations);
+/// Whether the arrays of a row block begin at multiples of 16 bytes.
+bool isWide(const ::qc::PackedLayout &layout);
 /// The value of a splat constant that is an integer.
 std::optional<int64_t> matchInteger(Value vector);
 

@@ -340,13 +340,16 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
     return false;
   Place input = map[op.getInput()];
   MatmulSignature sig = signature(op, 0, op.getWeights().size());
-  sig.chooseThreads(ctx.maxThreads);
+  bool hasTables = chooseTables(ctx, sig);
+  if (!hasTables)
+    sig.chooseThreads(ctx.maxThreads);
   auto layout = ActivationBlocks::get(sig.weight);
   // Every workgroup prepares the input, unless there are so many that reading
-  // it would take longer than starting a kernel.
-  constexpr int64_t mostInputBytes = 4 << 20;
-  sig.quantizes =
-      sig.groups() * layout.k * (input.gamma ? 8 : 4) <= mostInputBytes;
+  // it would take longer than starting a kernel. With tables there are few,
+  // whose other work is long, but a thread's inputs must fit its registers.
+  int64_t groups = hasTables ? tableGroups(sig) : sig.groups();
+  int64_t mostInputBytes = hasTables ? 8 << 20 : 4 << 20;
+  sig.quantizes = groups * layout.k * (input.gamma ? 8 : 4) <= mostInputBytes;
   SmallVector<MemoryRegion> activations;
   if (sig.quantizes) {
     activations.push_back(input.region);
@@ -357,8 +360,9 @@ bool StepLowering::lowerFused(MatmulOp op, Map &map) {
   } else {
     llvm::append_range(activations, quantize(input, layout));
   }
-  launchProduct(op, sig, 0, activations, matmulKernel(ctx, sig), sig.groups(),
-                map);
+  Kernel kernel =
+      hasTables ? tableMatmulKernel(ctx, sig) : matmulKernel(ctx, sig);
+  launchProduct(op, sig, 0, activations, kernel, groups, map);
   return true;
 }
 
@@ -413,7 +417,8 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
                  : onTensorCores  ? tensorTokens(sig)
                  : input.perToken ? tokenTile
                                   : 1;
-    if (sig.tokens == 1)
+    bool hasTables = chooseTables(ctx, sig);
+    if (sig.tokens == 1 && !hasTables)
       sig.chooseThreads(ctx.maxThreads);
     ArrayRef<MemoryRegion> activations = input.region;
     if (int8)
@@ -421,6 +426,9 @@ LogicalResult StepLowering::lower(MatmulOp op, Map &map) {
     if (cooperative)
       launchProduct(op, sig, first, activations,
                     cooperativeMatmulKernel(ctx, sig), sig.groups(), map);
+    else if (hasTables)
+      launchProduct(op, sig, first, activations, tableMatmulKernel(ctx, sig),
+                    tableGroups(sig), map);
     else if (onTensorCores)
       launchProduct(op, sig, first, activations, tensorMatmulKernel(ctx, sig),
                     (sig.groups() + 3) / 4, map);
@@ -763,6 +771,8 @@ static ArrayAttr describe(mlir::gpu::GPUModuleOp kernels) {
     if (auto subgroup =
             kernel->getAttrOfType<IntegerAttr>(subgroupSizeAttrName))
       attrs.set("subgroup", subgroup);
+    if (auto bytes = kernel->getAttrOfType<IntegerAttr>(sharedAttr))
+      attrs.set("shared", bytes);
     list.push_back(attrs.getDictionary(b.getContext()));
   }
   return b.getArrayAttr(list);
@@ -822,6 +832,7 @@ void LowerToGPUKernelsPass::runOnOperation() {
   if (!reproducible) {
     ctx.maxThreads = maxThreads;
     ctx.tensorCores = tensorCores;
+    ctx.sharedBytes = sharedBytes;
     ctx.wideLoads = wideLoads;
     ctx.warpSize = warpSize;
     ctx.fusedSteps = ctx.hasWarps() && fuseSteps;

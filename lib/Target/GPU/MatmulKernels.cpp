@@ -26,7 +26,9 @@
 
 using namespace mlir;
 using namespace mlir::qc;
+using mlir::qc::gpu::emitDot;
 using mlir::qc::gpu::GPUBuilder;
+using mlir::qc::gpu::isWide;
 using mlir::qc::gpu::Kernel;
 using mlir::qc::gpu::KernelContext;
 using mlir::qc::gpu::MatmulArguments;
@@ -74,9 +76,6 @@ private:
   Value exchange(ValueRange rowSums);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
   Value activation(int64_t token, Value index, Value inBlock, int64_t j);
-  /// acc + 4-way dot product of unsigned codes with signed activations.
-  Value dot(Value acc, Value codes, Value activations);
-
   /// Blocks that a thread goes through: of the activations, for int8.
   int64_t numBlocks() const {
     return arithmetic == Arithmetic::Int8 ? input.blocks : layout.numBlocks();
@@ -104,8 +103,7 @@ private:
 
 } // namespace
 
-/// Whether the arrays of a row block begin at multiples of 16 bytes.
-static bool isWide(const ::qc::PackedLayout &layout) {
+bool mlir::qc::gpu::isWide(const ::qc::PackedLayout &layout) {
   return layout.rows == rowsPerGroup && layout.rowHeaderBytes % 16 == 0 &&
          layout.blockParamBytes % 16 == 0 && layout.chunkBytes % 16 == 0;
 }
@@ -230,7 +228,8 @@ SmallVector<Value> TileEmitter::blockF32(Value at, Value index,
 // int8
 //===----------------------------------------------------------------------===//
 
-Value TileEmitter::dot(Value acc, Value codes, Value activations) {
+Value mlir::qc::gpu::emitDot(GPUBuilder &b, const KernelContext &ctx, Value acc,
+                             Value codes, Value activations) {
   if (ctx.integerDot == mlir::qc::gpu::IntegerDot::SPIRV) {
     // The unsigned operand is the second one.
     Value sum = mlir::spirv::SUDotOp::create(
@@ -274,7 +273,7 @@ SmallVector<Value> TileEmitter::chunkInt8(Value at, Value index, Value inBlock,
       Value x = b.load(activations[0], b.add(token, word));
       for (int64_t row = 0; row < rows; ++row) {
         Value &sum = next[m * rows + row];
-        sum = dot(sum, b.element(codes, row), x);
+        sum = emitDot(b, ctx, sum, b.element(codes, row), x);
       }
     }
   }

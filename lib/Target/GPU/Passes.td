@@ -14,7 +14,7 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
     reaches a target.
 
     The module gets the attribute `qc.device`: `kernels` (name, workgroup size,
-    number of buffers), `steps` (a list of dispatches each: kernel, grid as three
+    number of buffers, bytes of dynamic shared memory), `steps` (a list of dispatches each: kernel, grid as three
     pairs factor, tile, and buffers as space, access and [offset, offset per
     position, size, size per position]), `rotary` tables, and the sizes of the
     memory. `qc/Runtime/DeviceABI.h` says what they mean.
@@ -40,6 +40,8 @@ def LowerToGPUKernelsPass : Pass<"qc-lower-to-gpu-kernels", "::mlir::ModuleOp"> 
            "In steps of one token let products normalize and round their input and attention rotate and append (with warps)">,
     Option<"programmaticLaunch", "programmatic-launch", "bool", "false",
            "Kernels of steps of one token and of few start early and wait by nvvm.griddepcontrol (sm_90)">,
+    Option<"sharedBytes", "shared-bytes", "int64_t", "0",
+           "Shared memory that a workgroup may have; in 96 KB products of one token in int8 keep copies of codebooks (with warps)">,
     Option<"tensorCores", "tensor-cores", "bool", "false",
            "Multiply int8 activations of several tokens by nvvm.mma.sync (sm_80), with steps of few tokens">,
     Option<"subgroupReductions", "subgroup-reductions", "bool", "false",

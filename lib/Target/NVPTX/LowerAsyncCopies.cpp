@@ -84,6 +84,11 @@ static void lower(LLVM::Prefetch prefetch) {
 }
 
 void LowerAsyncCopiesPass::runOnOperation() {
+  // Dynamic shared memory, which upstream's conversion defines with 0 bytes.
+  for (auto global : getOperation().getOps<LLVM::GlobalOp>())
+    if (auto type = dyn_cast<LLVM::LLVMArrayType>(global.getGlobalType());
+        type && type.getNumElements() == 0)
+      global.setLinkage(LLVM::Linkage::External);
   getOperation().walk([&](LLVM::Prefetch op) { lower(op); });
   SmallVector<nvgpu::DeviceAsyncCopyOp> copies;
   getOperation().walk(

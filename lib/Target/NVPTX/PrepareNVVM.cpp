@@ -77,6 +77,10 @@ static void prepareSharedMemory(mlir::gpu::GPUFuncOp kernel) {
   for (memref::AllocOp op : allocations) {
     op.replaceAllUsesWith(
         kernel.addWorkgroupAttribution(op.getType(), op.getLoc()));
+    if (auto alignment = op.getAlignmentAttr())
+      kernel.setWorkgroupAttributionAttr(
+          kernel.getNumWorkgroupAttributions() - 1,
+          LLVM::LLVMDialect::getAlignAttrName(), alignment);
     op.erase();
   }
 }

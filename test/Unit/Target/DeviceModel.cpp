@@ -25,14 +25,14 @@ qc::test::DeviceModel::DeviceModel(DictionaryAttr device,
        device.getAs<ArrayAttr>("kernels").getAsRange<DictionaryAttr>()) {
     names.push_back(k.getAs<StringAttr>("name").str());
     index[names.back()] = static_cast<uint32_t>(kernels.size());
-    kernels.push_back({names.back().c_str(),
-                       {static_cast<uint32_t>(integer(k, "threads")), 1, 1},
-                       static_cast<uint32_t>(integer(k, "buffers")),
-                       0,
-                       k.contains("waits") ? uint32_t(QC_KERNEL_WAITS) : 0,
-                       k.contains("subgroup")
-                           ? static_cast<uint32_t>(integer(k, "subgroup"))
-                           : 0});
+    kernels.push_back(
+        {names.back().c_str(),
+         {static_cast<uint32_t>(integer(k, "threads")), 1, 1},
+         static_cast<uint32_t>(integer(k, "buffers")),
+         k.contains("shared") ? static_cast<uint32_t>(integer(k, "shared")) : 0,
+         k.contains("waits") ? uint32_t(QC_KERNEL_WAITS) : 0,
+         k.contains("subgroup") ? static_cast<uint32_t>(integer(k, "subgroup"))
+                                : 0});
   }
   std::map<std::string, uint32_t> spaces = {
       {"weights", 0}, {"arena", 1},  {"kv", 2},  {"tables", 3},

@@ -89,6 +89,7 @@ static DeviceTarget makeTarget() {
                         int64_t maxTokens) {
     auto options = mlir::qc::nvptx::kernelOptions();
     options.maxTokens = maxTokens;
+    options.sharedBytes = mlir::qc::nvptx::sharedBytes(80);
     options.tensorCores = arithmetic == Arithmetic::Int8OnTensorCores;
     pm.addPass(mlir::qc::gpu::createLowerToGPUKernelsPass(options));
     mlir::qc::nvptx::buildKernelsToNVVMPipeline(pm);

@@ -26,6 +26,8 @@ inline constexpr int64_t packedRows = 32;
 /// nothing but weights (BoolAttr).
 inline constexpr llvm::StringLiteral programmaticAttr = "qc.programmatic";
 inline constexpr llvm::StringLiteral constantAttr = "qc.constant";
+/// Bytes of dynamic shared memory of a kernel (i64).
+inline constexpr llvm::StringLiteral sharedAttr = "qc.shared";
 /// Bytes that a memref.prefetch of such a kernel brings to the cache.
 inline constexpr int64_t prefetchBytes = 4096;
 /// Whether kernels can be made of cooperative matrices of M, N, K and subgroups

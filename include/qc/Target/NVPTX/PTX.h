@@ -20,6 +20,10 @@ namespace mlir::qc::nvptx {
 /// supported driver takes.
 inline constexpr unsigned defaultArch = 75;
 
+/// Shared memory of a workgroup that all devices from `arch` on have: 99 KB
+/// from sm_80 on; 0 for the 48 KB that every device has.
+inline int64_t sharedBytes(unsigned arch) { return arch >= 80 ? 96 << 10 : 0; }
+
 /// Architectures of a list "sm_80,sm_90": 10 * major + minor, ascending, each
 /// once. Error for another spelling and for what LLVM does not know.
 llvm::Expected<std::vector<unsigned>> parseArchs(llvm::StringRef list);

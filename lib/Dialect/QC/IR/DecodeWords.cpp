@@ -172,9 +172,15 @@ SmallVector<Value> DecodeEmitter::loadWords(Value memory, Value first,
 // Of four rows, `offset` is a multiple of what they take: arrays of a row block
 // begin at multiples of 16 bytes (isWide() in lib/Target/GPU).
 SmallVector<Value> DecodeEmitter::loadRowWords(Value offset, int64_t bits) {
-  SmallVector<Value> lanes;
-  for (Value word :
-       loadWords(blob, wordIndex(b, loc, offset), rows * bits / 32)) {
+  SmallVector<Value> lanes, words;
+  int64_t count = rows * bits / 32;
+  if (loaded.empty()) {
+    words = loadWords(blob, wordIndex(b, loc, offset), count);
+  } else {
+    words.assign(loaded.begin(), loaded.begin() + count);
+    loaded.erase(loaded.begin(), loaded.begin() + count);
+  }
+  for (Value word : words) {
     Bits m{b, loc, word};
     for (int64_t at = 0; at < 32; at += bits) {
       Value element = at ? m.shr(word, static_cast<uint32_t>(at)) : word;
@@ -186,8 +192,46 @@ SmallVector<Value> DecodeEmitter::loadRowWords(Value offset, int64_t bits) {
   return lanes;
 }
 
+// The low bits of an entry's offset are 0: they choose the copy.
+SmallVector<Value> DecodeEmitter::lookupCopies(Value table, Value index) {
+  const LookupTables &tables = copies->tables;
+  int64_t bytes = 4 * tables.entryWords;
+  Value first =
+      arith::MulIOp::create(b, loc, add(table, -tables.offset),
+                            constantIndex(TableCopies::entryBytes / bytes));
+  Value at = arith::OrIOp::create(
+      b, loc,
+      arith::MulIOp::create(b, loc, index,
+                            splatInt(i32Vector(), TableCopies::entryBytes)),
+      vector::BroadcastOp::create(b, loc, i32Vector(), copies->own));
+  SmallVector<SmallVector<Value>> lanes(tables.entryWords);
+  for (int64_t row = 0; row < rows; ++row) {
+    Value own = arith::IndexCastUIOp::create(
+        b, loc, b.getIndexType(), vector::ExtractOp::create(b, loc, at, row));
+    Value entry = vector::LoadOp::create(
+        b, loc, VectorType::get({bytes}, b.getI8Type()), copies->memory,
+        ValueRange{arith::AddIOp::create(b, loc, own, first)},
+        /*nontemporal=*/false, llvm::MaybeAlign(bytes));
+    entry = vector::BitCastOp::create(
+        b, loc, VectorType::get({tables.entryWords}, b.getI32Type()), entry);
+    for (auto [i, values] : llvm::enumerate(lanes))
+      values.push_back(
+          vector::ExtractOp::create(b, loc, entry, static_cast<int64_t>(i)));
+  }
+  SmallVector<Value> result;
+  for (ArrayRef<Value> values : lanes)
+    result.push_back(
+        vector::FromElementsOp::create(b, loc, i32Vector(), values));
+  return result;
+}
+
 SmallVector<Value> DecodeEmitter::lookupWords(Value table, int64_t entryWords,
                                               Value index, int64_t count) {
+  if (copies) {
+    assert(entryWords == copies->tables.entryWords && count == entryWords &&
+           "tables of one kind, entries whole");
+    return lookupCopies(table, index);
+  }
   Value memory = tables ? tables : blob;
   Value first = wordIndex(b, loc, table);
   SmallVector<SmallVector<Value>> lanes(count);

@@ -17,6 +17,7 @@
 #include "mlir/IR/BuiltinTypes.h"
 
 #include <array>
+#include <optional>
 
 namespace mlir::qc {
 
@@ -46,6 +47,22 @@ struct AdditiveTables {
   int64_t books, bits, vector, entriesOffset, stepOffset;
 };
 
+/// The part of a packed header in which `int8` codes are looked up: consecutive
+/// entries of `entryWords` 32-bit words, of all tables. A chunk is nothing but
+/// arrays of indices, each with `codeBytes` for every row.
+struct LookupTables {
+  int64_t offset, entries, entryWords, codeBytes;
+};
+
+/// LookupTables in memory of a workgroup: an entry has a copy in every bank.
+struct TableCopies {
+  /// Of all copies of an entry, which lie side by side.
+  static constexpr int64_t entryBytes = 128;
+  LookupTables tables;
+  Value memory; ///< memref<?xi8>
+  Value own;    ///< where the thread's copy begins in an entry (i32)
+};
+
 struct DecodeEmitter {
   OpBuilder &b;
   Location loc;
@@ -57,6 +74,11 @@ struct DecodeEmitter {
   /// `words` only: the memory that lookups read, where `blob` is a copy of a
   /// part of it.
   Value tables = {};
+  /// `words` only: lookupWords() reads these, if any.
+  std::optional<TableCopies> copies = {};
+  /// `words` only, four rows: words that were loaded before. Loads of rows take
+  /// the next ones from here instead.
+  SmallVector<Value> loaded = {};
 
   VectorType f32Vector() { return VectorType::get({rows}, b.getF32Type()); }
   VectorType i32Vector() { return VectorType::get({rows}, b.getI32Type()); }
@@ -121,6 +143,8 @@ private:
   /// The `count` words from word `first` on, where `first` is a multiple of
   /// `count`.
   SmallVector<Value> loadWords(Value memory, Value first, int64_t count);
+  /// lookupWords() in `copies`, of whole entries.
+  SmallVector<Value> lookupCopies(Value table, Value index);
   /// The elements of `bits` bits of four rows.
   SmallVector<Value> loadRowWords(Value offset, int64_t bits);
   Value loadElement(Value offset, int64_t bits);

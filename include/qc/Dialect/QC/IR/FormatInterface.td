@@ -68,6 +68,10 @@ def FormatAttrInterface : AttrInterface<"FormatAttrInterface"> {
       "::llvm::SmallVector<::mlir::Value>", "emitCodes",
       (ins "::mlir::qc::DecodeEmitter &":$e, "::mlir::Value":$chunk,
            "::mlir::ValueRange":$rowParams), "", "return {};">,
+    InterfaceMethod<[{`int8`: the part of the header that emitCodes reads by
+      lookupWords (GPUs), if it reads nothing else but its chunk.}],
+      "std::optional<::mlir::qc::LookupTables>", "getLookupTables", (ins),
+      "", "return std::nullopt;">,
     InterfaceMethod<[{`int8`: the zero points of a K block, of all planes together,
       as vector<rows x f32>.}],
       "::mlir::Value", "emitZero",
