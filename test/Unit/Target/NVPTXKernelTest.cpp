@@ -161,6 +161,23 @@ TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
       checkProduct(assembling, GetParam(), *format, shape, arithmetic);
 }
 
+TEST_P(NVPTXKernelTest, TablesServeAllShares) {
+  // Only products with tables in shared memory go through several units, of 32
+  // and of 16 rows, and through steps of K in a loop, the last one ragged.
+  StringRef spelling = GetParam();
+  if (!spelling.starts_with("codebook<books = 2, bits = 8") &&
+      !spelling.starts_with("e8p"))
+    return;
+  std::string error;
+  auto format = ::qc::parseFormat(GetParam(), error);
+  ASSERT_TRUE(format) << error;
+  for (Shape shape : {Shape{9003, 64}, Shape{4300, 512}, Shape{40, 14336}}) {
+    checkProduct(target, GetParam(), *format, shape, Arithmetic::Int8);
+    if (HasFatalFailure())
+      return;
+  }
+}
+
 TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {
   loadDriver();
   if (!testing::Test::HasFatalFailure())
