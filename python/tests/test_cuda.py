@@ -129,7 +129,7 @@ class CudaTest(tools.Scratch):
         two codes; what such flips change stays below what rounding to int8 itself
         changes (root mean squares)."""
         numbers = [1] + [(37 * i) % 512 for i in range(60)]
-        for recipe in ("int4_sym", "int4_asym", "int8", "nf4"):
+        for recipe in ("int4_sym", "int4_asym", "int8", "nf4", "e8p"):
             ids = self.write_ids(numbers)
             logits = {}
             for activations in ("f32", "int8"):
@@ -143,6 +143,11 @@ class CudaTest(tools.Scratch):
                 apart = self.logits(gpu, ids) - logits["cpu", "int8"]
                 print(f"{recipe} {arch}: flips {apart.std():.1e}, "
                       f"int8 {rounding.std():.1e}")  # fmt: skip
+                self.assertLessEqual(apart.std(), rounding.std(), recipe)
+            # Of one token: tables in shared memory.
+            if recipe == "e8p":
+                apart = self.logits(gpu, ids, "--token-by-token")
+                apart -= logits["cpu", "int8"]
                 self.assertLessEqual(apart.std(), rounding.std(), recipe)
             # Steps of at most 16 tokens have kernels of their own.
             few = self.logits(gpu, self.write_ids(numbers[:9]))
