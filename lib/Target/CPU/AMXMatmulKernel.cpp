@@ -252,7 +252,7 @@ void AMXEmitter::prefetchBetween(Value ahead, Value tile, int64_t i,
   Value at = b.add(b.add(ahead, b.mul(b.div(pair, fullStripTiles / 4),
                                       layout.rowBlockBytes())),
                    b.mul(b.rem(pair, fullStripTiles / 4), steps * each * 64));
-  b.prefetch(weights, at, i * each * 64, each * 64);
+  b.prefetch(weights, at, i * each * 64, each * 64, /*stays=*/true);
 }
 
 /// The last B tile of a block: zeros for the inputs that the A tile before

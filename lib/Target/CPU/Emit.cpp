@@ -210,9 +210,10 @@ mlir::qc::cpu::mergeVersions(std::vector<std::unique_ptr<llvm::Module>> modules,
   return result;
 }
 
-/// Makes prefetches inline assembly, which code generation leaves in its place
-/// among the loads. Of the intrinsic it knows that nobody needs it, and does
-/// hundreds of them behind a block: more than a core can have under way.
+/// Makes prefetches that are marked as for writing (KernelBuilder::prefetch)
+/// inline assembly of those for reading, which code generation leaves in its
+/// place among the loads. Of the intrinsic it knows that nobody needs it, and
+/// does hundreds of them behind a block: more than a core can have under way.
 static void pinPrefetches(llvm::Module &module) {
   static constexpr const char *instructions[] = {
       "prefetchnta $0", "prefetcht2 $0", "prefetcht1 $0", "prefetcht0 $0"};
@@ -221,7 +222,9 @@ static void pinPrefetches(llvm::Module &module) {
   for (llvm::Function &function : module)
     if (function.getIntrinsicID() == llvm::Intrinsic::prefetch)
       for (llvm::User *user : function.users())
-        calls.push_back(cast<llvm::IntrinsicInst>(user));
+        if (auto *call = cast<llvm::IntrinsicInst>(user);
+            cast<llvm::ConstantInt>(call->getArgOperand(1))->isOne())
+          calls.push_back(call);
   for (llvm::IntrinsicInst *call : calls) {
     llvm::Value *address = call->getArgOperand(0);
     uint64_t locality =

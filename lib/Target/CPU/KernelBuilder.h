@@ -125,11 +125,14 @@ public:
   }
 
   /// Asks for `bytes` bytes of `memory`, `ahead` behind `at`, in the
-  /// second-level cache. They may be beyond its end.
-  void prefetch(Value memory, Value at, int64_t ahead, int64_t bytes) {
+  /// second-level cache. They may be beyond its end. `stays`: code generation
+  /// leaves it where it is (pinPrefetches in Emit.cpp), for which it is marked
+  /// as one for writing.
+  void prefetch(Value memory, Value at, int64_t ahead, int64_t bytes,
+                bool stays = false) {
     for (int64_t i = 0; i < bytes; i += 64)
       memref::PrefetchOp::create(*this, memory, ValueRange{add(at, ahead + i)},
-                                 /*isWrite=*/false, /*localityHint=*/2,
+                                 /*isWrite=*/stays, /*localityHint=*/2,
                                  /*isDataCache=*/true);
   }
 

@@ -171,7 +171,7 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   for (int64_t m = 0; m < tokens; ++m)
     sums[m * ways] = init[m];
   int64_t ahead = prefetchDistance(tokens);
-  bool spreads = tokens < tuning.tokenTile && ahead;
+  bool spreads = tokens == 1 && ahead;
   // `before` bytes of parameters lie before `at`.
   auto unrolled = [&](Value at, Value x, int64_t number, ValueRange init,
                       int64_t before) {
@@ -193,13 +193,15 @@ SmallVector<Value> TileEmitter::chunksInt8(Value chunks, ValueRange rowParams,
   if (count * perPlane <= (straight ? 32 : 4)) {
     sums = unrolled(chunks, codes, count, sums, layout.blockParamBytes);
   } else {
-    int64_t step = straight ? std::max<int64_t>(1, 16 / (perPlane * tokens))
-                            : std::max<int64_t>(1, 4 / perPlane);
+    int64_t products = tokens == 1 ? 16 : straight ? perPlane : 4;
+    int64_t step = std::max<int64_t>(1, products / perPlane);
     while (count % step != 0)
       step /= 2;
     sums = b.loop(b.index(0), b.index(count), step, sums,
                   [&](Value c, ValueRange carried) {
                     Value at = b.add(chunks, b.mul(c, layout.chunkBytes));
+                    if (!spreads)
+                      prefetchPart(at, step * layout.chunkBytes, tokens);
                     return unrolled(
                         at, b.add(codes, b.mul(c, layout.chunkK * tokens)),
                         step, carried, /*before=*/0);
@@ -252,14 +254,15 @@ void TileEmitter::prefetch(Value at, int64_t bytes, int64_t tokens) {
 void TileEmitter::fetchUpTo(FetchedAhead &fetched, int64_t position) {
   for (; fetched.next < fetched.end && fetched.next <= position;
        fetched.next += 64)
-    b.prefetch(e.blob, fetched.from, fetched.ahead + fetched.next, 64);
+    b.prefetch(e.blob, fetched.from, fetched.ahead + fetched.next, 64,
+               /*stays=*/true);
 }
 
 SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
                                           ValueRange rowParams, Value row,
                                           ValueRange sums) {
   auto tokens = static_cast<int64_t>(sums.size());
-  if (tokens >= tuning.tokenTile)
+  if (tokens > 1)
     prefetch(at, layout.blockBytes(), tokens);
   SmallVector<Value> params = format.emitBlockParams(e, at);
   Value scale = format.emitIntegerScale(e, rowParams, params);

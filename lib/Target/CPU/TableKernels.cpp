@@ -254,7 +254,7 @@ SmallVector<Value> LookupEmitter::block(Value at, Value index, int64_t count,
       Value from = b.add(codes, r * layout.rowBlockBytes() + i * tableRows);
       if (prefetches)
         b.prefetch(weights, ahead, r * layout.rowBlockBytes() + i * tableRows,
-                   64);
+                   64, /*stays=*/true);
       Value found = vector::BitCastOp::create(
           b, halves, lookup(parts, b.loadVector(64, weights, from)));
       full[r] = b.add(full[r], found);
