@@ -1,6 +1,7 @@
 //===- RandomWeight.cpp - Weights to measure with -------------------------===//
 #include "qc/Target/CPU/Tuning/Measure.h"
 
+#include "llvm/ADT/bit.h"
 #include <cstring>
 #include <random>
 
@@ -24,7 +25,12 @@ mlir::qc::cpu::randomComponents(const ::qc::Format &format, int64_t n,
         std::memcpy(at, &value, 4);
       else if (spec.type == ::qc::DType::F16)
         std::memcpy(at, &half, 2);
-      else if (spec.type == ::qc::DType::U16) {
+      else if (spec.type == ::qc::DType::BF16) {
+        // Its upper half. Random bits would be numbers too small to be fast.
+        auto upper =
+            static_cast<uint16_t>(llvm::bit_cast<uint32_t>(value) >> 16);
+        std::memcpy(at, &upper, 2);
+      } else if (spec.type == ::qc::DType::U16) {
         auto code = static_cast<uint16_t>(rng() % entries);
         std::memcpy(at, &code, 2);
       } else if (spec.name == "zeros")
