@@ -309,7 +309,7 @@ static void add(const std::string &name, int64_t m, int64_t threads,
 void bench::registerMatmuls() {
   for (int64_t threads : threadCounts()) {
     for (const FormatCase &f : formats)
-      for (int64_t m : {1, 4, 16, 128, 512}) {
+      for (int64_t m : {1, 4, 8, 16, 24, 128, 512}) {
         std::string kind = m == 1 ? "gemv/" : "gemm/";
         add(kind + f.name + "/m:" + std::to_string(m), m, threads, [=] {
           useGenerated(f.spelling, f.arithmetic, "native", m, threads);

@@ -17,6 +17,10 @@
 // execution does not reach that far by itself (int4 in groups of 128, 128
 // tokens, Granite Rapids: see docs/Performance.md).
 //
+// With few tokens decoding takes longer than the products, and it waits for the
+// weights. So the next K block is decoded between the products, too, and its
+// weights are fetched a line at a time.
+//
 // Tiles live in straight-line code only. The functions are their own, since
 // LLVM configures the tile registers where a function begins to use them.
 //
@@ -41,6 +45,14 @@ private:
   struct Piece {
     Value block, from; ///< index of the block, first input in it
     int64_t inputs;
+    Value decoded; ///< first byte in `decoded`
+  };
+  /// What decodes a K block of one tile of rows.
+  struct Decoder {
+    DecodeEmitter e;
+    SmallVector<Value> rowParams;
+    Value block, chunks; ///< first bytes
+    Value index, to;     ///< of the tile among those decoded, in `decoded`
   };
   /// Integer sums of a tile of tokens and a K block.
   struct Products {
@@ -51,18 +63,33 @@ private:
     SmallVector<Value> values() const { return {at, token, meta, params}; }
   };
 
+  /// How K blocks of two tiles of rows follow each other.
+  struct Pipeline {
+    int64_t tokenTiles; ///< multiplied at a time; 1: all of the strip
+    /// A block is decoded while the one before is multiplied with the first of
+    /// them. Worth it where these are most of the strip; other products hide
+    /// the decoding by themselves.
+    bool decodesAhead;
+  };
+
   int64_t countPlanes();
   void emitProducts(Value firstTile, Value rowTiles) override;
   void emitBlock(Value block, Value firstTile, Value rowTiles);
-  void emitPipelined(Value firstTile);
+  Piece wholeBlock(Value count, bool inTurns);
+  void emitPipelined(const Pipeline &pipeline, Value firstTile);
   void addTokens(ValueRange before, int64_t from, int64_t to);
-  SmallVector<Value> emitPairs(Value block, Value firstTile, ValueRange before);
+  SmallVector<Value> emitTiles(const Pipeline &pipeline, Value block,
+                               Value firstTile, ValueRange before);
   void decode(const Piece &piece, Value firstTile, Value rowTiles);
-  void decodeTile(const Piece &piece, DecodeEmitter &e, Value rowBlock,
-                  Value index);
+  void decodeTile(const Piece &piece, Decoder tile);
+  Decoder decoderOf(const Piece &piece, DecodeEmitter &e, Value rowBlock,
+                    Value index);
+  void decodeParams(const Piece &piece, Decoder &tile);
+  void decodeChunk(Decoder &tile, Value chunk);
   void decodeRest(int64_t inputs, Value to);
   Value weightsAhead(Value firstTile, Value block);
   void prefetchBetween(Value ahead, Value tile, int64_t step, int64_t steps);
+  void prefetchLines(Value ahead, int64_t part, int64_t parts);
   Value toSigned(Value codes);
   void multiply(const Piece &piece, Shape shape, Value tile, Value first,
                 function_ref<void(int64_t, int64_t)> between = nullptr);
@@ -74,6 +101,10 @@ private:
            [&](Value m) { accumulateToken(from, rowTiles, m); });
   }
   Products productsOf(Value block, Value tile, Value at);
+  /// The half of `products` where nothing waits to be added.
+  Value otherHalf(Value used) {
+    return b.sub(b.index(2 * amxTokens * 2 * tileRows), used);
+  }
   Products nextTile(const Products &tile);
 
   /// Whether weights are fetched ahead between products, line by line: all at
@@ -90,6 +121,11 @@ private:
   int64_t planeK() const { return pieceK + (rest() ? amxTileK : 0); }
   /// Bytes of one tile of rows in `decoded`.
   int64_t decodedTileBytes() const { return planes * planeK() * tileRows; }
+  /// Decoding between products is straight-line code, so it must be short.
+  bool canDecodeAhead() const {
+    return whole && 2 * 2 * decodedTileBytes() <= decodedBytes &&
+           2 * input.paddedBlockK / layout.chunkK <= 64;
+  }
 
   ActivationLayout input; ///< Its blocks are "blocks" here.
   Value codes, scales, codeSums;
@@ -138,7 +174,8 @@ AMXEmitter::AMXEmitter(KernelBuilder &b, WeightType weight,
   int64_t most = decodedBytes / (2 * tileRows * planes);
   pieceK = std::min(input.paddedBlockK, std::max(unit, most / unit * unit));
   whole = pieceK == input.paddedBlockK;
-  decoded = scratch(2 * decodedTileBytes(), b.getI8Type());
+  decoded = scratch((canDecodeAhead() ? 2 : 1) * 2 * decodedTileBytes(),
+                    b.getI8Type());
   int64_t tokens = whole ? 2 * 2 * amxTokens : stripTiles * amxTokens;
   products = scratch(tokens * 2 * tileRows, b.getI32Type());
   params = scratch(2 * paramsSize, b.getF32Type());
@@ -160,15 +197,14 @@ Value AMXEmitter::toSigned(Value codes) {
 void AMXEmitter::decode(const Piece &piece, Value firstTile, Value rowTiles) {
   b.loop(b.index(0), rowTiles, 1, [&](Value index) {
     rowTile(b.add(firstTile, index), [&](DecodeEmitter &e, Value rowBlock) {
-      decodeTile(piece, e, rowBlock, index);
+      decodeTile(piece, decoderOf(piece, e, rowBlock, index));
     });
   });
 }
 
-/// The same of tile `index` of those.
-void AMXEmitter::decodeTile(const Piece &piece, DecodeEmitter &e,
-                            Value rowBlock, Value index) {
-  SmallVector<Value> rowParams = format.emitRowParams(e, offset, rowBlock);
+/// Decodes tile `index` of those.
+AMXEmitter::Decoder AMXEmitter::decoderOf(const Piece &piece, DecodeEmitter &e,
+                                          Value rowBlock, Value index) {
   // Several blocks of activations may share a K block of the weight.
   int64_t parts = input.numBlocks() / layout.numBlocks();
   Value kBlock = piece.block, first = piece.from;
@@ -178,10 +214,19 @@ void AMXEmitter::decodeTile(const Piece &piece, DecodeEmitter &e,
   }
   Value block = b.add(b.add(rowBlock, layout.rowHeaderBytes),
                       b.mul(kBlock, layout.blockBytes()));
-  SmallVector<Value> blockParams = format.emitBlockParams(e, block);
+  Value chunks = b.add(b.add(block, layout.blockParamBytes),
+                       b.mul(b.div(first, layout.chunkK), layout.chunkBytes));
+  return {e,     format.emitRowParams(e, offset, rowBlock),
+          block, chunks,
+          index, b.add(piece.decoded, b.mul(index, decodedTileBytes()))};
+}
+
+void AMXEmitter::decodeParams(const Piece &piece, Decoder &tile) {
+  DecodeEmitter &e = tile.e;
+  SmallVector<Value> blockParams = format.emitBlockParams(e, tile.block);
   Value param = b.add(b.mul(b.rem(piece.block, 2), paramsSize),
-                      b.mul(index, 2 * tileRows));
-  b.storeVector(format.emitIntegerScale(e, rowParams, blockParams), params,
+                      b.mul(tile.index, 2 * tileRows));
+  b.storeVector(format.emitIntegerScale(e, tile.rowParams, blockParams), params,
                 param);
   Value zeros = format.emitZero(e, blockParams);
   zero = matchInteger(zeros);
@@ -194,32 +239,36 @@ void AMXEmitter::decodeTile(const Piece &piece, DecodeEmitter &e,
     codeOffset = *zero / planes;
     zero = 0;
   }
-  Value chunks = b.add(b.add(block, layout.blockParamBytes),
-                       b.mul(b.div(first, layout.chunkK), layout.chunkBytes));
+}
+
+void AMXEmitter::decodeChunk(Decoder &tile, Value chunk) {
+  Value from = b.add(tile.chunks, b.mul(chunk, layout.chunkBytes));
+  Value row = b.add(tile.to, b.mul(chunk, layout.chunkK * tileRows));
+  int64_t perPlane = layout.chunkK / 4;
+  for (auto [i, bytes] :
+       llvm::enumerate(format.emitCodes(tile.e, from, tile.rowParams))) {
+    auto j = static_cast<int64_t>(i);
+    b.storeVector(toSigned(bytes), decoded,
+                  b.add(row, j / perPlane * planeK() * tileRows +
+                                 j % perPlane * 4 * tileRows));
+  }
+}
+
+void AMXEmitter::decodeTile(const Piece &piece, Decoder tile) {
+  decodeParams(piece, tile);
   // Decoding comes in bursts, which the hardware cannot foresee. A full strip
   // has enough products to fetch between them.
-  int64_t ahead = prefetch << 10,
-          bytes = piece.inputs / layout.chunkK * layout.chunkBytes;
-  auto burst = [&] { b.prefetch(weights, chunks, ahead, bytes); };
+  int64_t ahead = prefetch << 10, chunks = piece.inputs / layout.chunkK,
+          bytes = chunks * layout.chunkBytes;
+  auto burst = [&] { b.prefetch(weights, tile.chunks, ahead, bytes); };
   if (bytes <= ahead && whole && prefetchesBetween())
     b.ifThen(b.less(stripCount, b.index(fullStripTiles)), burst);
   else if (bytes <= ahead)
     burst();
-  Value to = b.mul(index, decodedTileBytes());
-  int64_t perPlane = layout.chunkK / 4;
-  b.loop(b.index(0), b.index(piece.inputs / layout.chunkK), 1, [&](Value c) {
-    Value chunk = b.add(chunks, b.mul(c, layout.chunkBytes));
-    Value row = b.add(to, b.mul(c, layout.chunkK * tileRows));
-    for (auto [i, bytes] :
-         llvm::enumerate(format.emitCodes(e, chunk, rowParams))) {
-      auto j = static_cast<int64_t>(i);
-      b.storeVector(toSigned(bytes), decoded,
-                    b.add(row, j / perPlane * planeK() * tileRows +
-                                   j % perPlane * 4 * tileRows));
-    }
-  });
+  b.loop(b.index(0), b.index(chunks), 1,
+         [&](Value chunk) { decodeChunk(tile, chunk); });
   if (piece.inputs % amxTileK && rest())
-    decodeRest(piece.inputs, to);
+    decodeRest(piece.inputs, tile.to);
 }
 
 /// Byte of the weights some KiB behind a block of two tiles, in the order in
@@ -253,6 +302,14 @@ void AMXEmitter::prefetchBetween(Value ahead, Value tile, int64_t i,
                                       layout.rowBlockBytes())),
                    b.mul(b.rem(pair, fullStripTiles / 4), steps * each * 64));
   b.prefetch(weights, at, i * each * 64, each * 64, /*stays=*/true);
+}
+
+/// The same with one of `parts` parts of a K block.
+void AMXEmitter::prefetchLines(Value ahead, int64_t part, int64_t parts) {
+  int64_t bytes = layout.blockBytes() * layout.numBlocks() / input.numBlocks(),
+          lines = (bytes + 63) / 64;
+  for (int64_t i = part * lines / parts; i < (part + 1) * lines / parts; ++i)
+    b.prefetch(weights, ahead, i * 64, 64, /*stays=*/true);
 }
 
 /// The last B tile of a block: zeros for the inputs that the A tile before
@@ -316,8 +373,9 @@ void AMXEmitter::multiply(const Piece &piece, Shape shape, Value tile,
     int64_t k = isRest(step) ? pieceK : step / planes * amxTileK;
     w[r] = amx::TileLoadOp::create(
         b, bType, decoded,
-        ValueRange{b.index(r * decodedTileBytes() +
-                           (step % planes * planeK() + k) * tileRows)},
+        ValueRange{b.add(piece.decoded,
+                         r * decodedTileBytes() +
+                             (step % planes * planeK() + k) * tileRows)},
         b.index(4 * tileRows));
   };
   for (int64_t t = 0; t < shape.tokenTiles; ++t)
@@ -403,22 +461,33 @@ void AMXEmitter::accumulate(Value block, Shape shape, Value tile) {
   });
 }
 
-/// All K blocks of two tiles of rows: while two tiles of tokens are multiplied
-/// the products of those before them are added to `sums`.
-void AMXEmitter::emitPipelined(Value firstTile) {
-  // Nothing is before the first ones: their place is behind the strip.
-  clear(params, b.index(2 * paramsSize));
-  Products none = productsOf(b.index(0), b.index(0), b.index(0));
-  none.token = b.index(stripTiles * amxTokens);
-  SmallVector<Value> last =
-      b.loop(b.index(0), b.index(input.numBlocks()), 1, none.values(),
-             [&](Value block, ValueRange before) {
-               return emitPairs(block, firstTile, before);
-             });
-  addTokens(last, 0, 2 * amxTokens);
+AMXEmitter::Piece AMXEmitter::wholeBlock(Value count, bool inTurns) {
+  // Behind the last block it is decoded again.
+  Value block = b.min(count, b.index(input.numBlocks() - 1));
+  Value slot = inTurns ? b.rem(count, 2) : b.index(0);
+  return {block, b.index(0), input.paddedBlockK,
+          b.mul(slot, 2 * decodedTileBytes())};
 }
 
-/// sums += the products of tokens [from, to) of two tiles.
+/// All K blocks of two tiles of rows: while tiles of tokens are multiplied the
+/// products of those before them are added to `sums`.
+void AMXEmitter::emitPipelined(const Pipeline &pipeline, Value firstTile) {
+  Value none = b.index(0);
+  clear(params, b.index(2 * paramsSize));
+  if (pipeline.decodesAhead)
+    decode(wholeBlock(none, /*inTurns=*/true), firstTile, b.index(2));
+  // Nothing is before the first ones: their place is behind the strip.
+  Products first = productsOf(none, none, none);
+  first.token = b.index(stripTiles * amxTokens);
+  SmallVector<Value> last =
+      b.loop(none, b.index(input.numBlocks()), 1, first.values(),
+             [&](Value block, ValueRange before) {
+               return emitTiles(pipeline, block, firstTile, before);
+             });
+  addTokens(last, 0, pipeline.tokenTiles * amxTokens);
+}
+
+/// sums += the products of tokens [from, to) of one or two tiles.
 void AMXEmitter::addTokens(ValueRange before, int64_t from, int64_t to) {
   Products tile = {before[0], before[1], before[2], before[3]};
   Products next = nextTile(tile);
@@ -427,46 +496,78 @@ void AMXEmitter::addTokens(ValueRange before, int64_t from, int64_t to) {
 }
 
 /// A K block of two tiles of rows; returns the products that wait to be added.
-SmallVector<Value> AMXEmitter::emitPairs(Value block, Value firstTile,
-                                         ValueRange before) {
-  constexpr Shape pair = {2, 2};
-  Piece piece{block, b.index(0), input.paddedBlockK};
-  decode(piece, firstTile, b.index(pair.rowTiles));
-  Value even = b.mul(b.div(stripCount, 2), 2);
-  // The half of `products` where nothing waits to be added.
-  auto otherHalf = [&](Value used) {
-    return b.sub(b.index(2 * amxTokens * 2 * tileRows), used);
-  };
-  Value ahead;
+SmallVector<Value> AMXEmitter::emitTiles(const Pipeline &pipeline, Value block,
+                                         Value firstTile, ValueRange before) {
+  auto [tokenTiles, ahead] = pipeline;
+  const Shape shape = {tokenTiles, 2};
+  Piece own = wholeBlock(block, ahead),
+        next = wholeBlock(b.add(block, 1), /*inTurns=*/true);
+  SmallVector<Decoder, 0> decoders;
+  if (ahead)
+    for (int64_t r = 0; r < shape.rowTiles; ++r)
+      rowTile(b.add(firstTile, r), [&](DecodeEmitter &e, Value rowBlock) {
+        decoders.push_back(decoderOf(next, e, rowBlock, b.index(r)));
+      });
+  else
+    decode(own, firstTile, b.index(shape.rowTiles));
+  Value fetched;
   if (prefetchesBetween())
-    ahead = weightsAhead(firstTile, block);
-  SmallVector<Value> last =
-      b.loop(b.index(0), even, 2, before,
-             [&](Value tile, ValueRange before) -> SmallVector<Value> {
-               Value half = otherHalf(before[0]);
-               multiply(piece, pair, tile, b.div(half, 2 * tileRows),
-                        [&](int64_t i, int64_t steps) {
-                          int64_t tokens = 2 * amxTokens;
-                          if (ahead)
-                            prefetchBetween(ahead, tile, i, steps);
-                          addTokens(before, i * tokens / steps,
-                                    (i + 1) * tokens / steps);
-                        });
-               return productsOf(block, tile, half).values();
+    fetched = weightsAhead(firstTile, ahead ? next.block : block);
+  int64_t chunks = input.paddedBlockK / layout.chunkK;
+  auto multiplyTiles = [&](Value tile, ValueRange before,
+                           bool decodes) -> SmallVector<Value> {
+    Value half = otherHalf(before[0]);
+    multiply(own, shape, tile, b.div(half, 2 * tileRows),
+             [&](int64_t i, int64_t steps) {
+               auto begin = [&](int64_t count) { return i * count / steps; };
+               auto end = [&](int64_t count) {
+                 return (i + 1) * count / steps;
+               };
+               int64_t all = shape.rowTiles * chunks,
+                       tokens = tokenTiles * amxTokens;
+               for (int64_t j = begin(all); decodes && j < end(all); ++j) {
+                 int64_t r = j / chunks, c = j % chunks;
+                 decodeChunk(decoders[r], b.index(c));
+                 if (fetched)
+                   prefetchLines(b.add(fetched, r * layout.rowBlockBytes()), c,
+                                 chunks);
+               }
+               if (fetched && decoders.empty())
+                 prefetchBetween(fetched, tile, i, steps);
+               addTokens(before, begin(tokens), end(tokens));
              });
+    return productsOf(block, tile, half).values();
+  };
+  SmallVector<Value> last(before);
+  Value done = b.index(0);
+  if (ahead) {
+    last = multiplyTiles(done, before, /*decodes=*/true);
+    done = b.index(tokenTiles);
+    // What waited needed the parameters that lay there.
+    for (Decoder &tile : decoders) {
+      decodeParams(next, tile);
+      if (rest())
+        decodeRest(next.inputs, tile.to);
+    }
+  }
+  if (tokenTiles == 1)
+    return last;
+  Value even = b.mul(b.div(stripCount, 2), 2);
+  last = b.loop(done, even, 2, last, [&](Value tile, ValueRange before) {
+    return multiplyTiles(tile, before, /*decodes=*/false);
+  });
   b.ifThen(b.less(even, stripCount), [&] {
     // A tile alone.
     Value half = otherHalf(last[0]);
-    multiply(piece, {1, pair.rowTiles}, even, b.div(half, 2 * tileRows));
-    Products own = productsOf(block, even, half);
-    accumulateTile(own, pair.rowTiles);
+    multiply(own, {1, shape.rowTiles}, even, b.div(half, 2 * tileRows));
+    accumulateTile(productsOf(block, even, half), shape.rowTiles);
   });
   return last;
 }
 
 void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
   if (whole) {
-    Piece piece{block, b.index(0), input.paddedBlockK};
+    Piece piece{block, b.index(0), input.paddedBlockK, b.index(0)};
     decode(piece, firstTile, rowTiles);
     forShapes(rowTiles, [&](Shape shape, Value tile) {
       multiply(piece, shape, tile, b.index(0));
@@ -475,7 +576,7 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
     return;
   }
   auto emitPiece = [&](Value from, int64_t inputs) {
-    Piece piece{block, from, inputs};
+    Piece piece{block, from, inputs, b.index(0)};
     decode(piece, firstTile, rowTiles);
     forShapes(rowTiles, [&](Shape shape, Value tile) {
       multiply(piece, shape, tile, b.mul(tile, amxTokens));
@@ -492,14 +593,24 @@ void AMXEmitter::emitBlock(Value block, Value firstTile, Value rowTiles) {
 }
 
 void AMXEmitter::emitProducts(Value firstTile, Value rowTiles) {
-  auto blocks = [&] {
+  auto blocks = [&](Value tiles) {
     b.loop(b.index(0), b.index(input.numBlocks()), 1,
-           [&](Value block) { emitBlock(block, firstTile, rowTiles); });
+           [&](Value block) { emitBlock(block, firstTile, tiles); });
   };
   if (!whole)
-    return blocks();
-  b.ifThen(b.less(b.index(1), rowTiles), [&] { emitPipelined(firstTile); });
-  b.ifThen(b.less(rowTiles, b.index(2)), blocks);
+    return blocks(rowTiles);
+  b.ifThen(b.less(rowTiles, b.index(2)), [&] { blocks(b.index(1)); });
+  b.ifThen(b.less(b.index(1), rowTiles), [&] {
+    if (!canDecodeAhead())
+      return emitPipelined({2, false}, firstTile);
+    Value one = b.less(stripCount, b.index(2)),
+          few = b.less(stripCount, b.index(4));
+    b.ifThen(one, [&] { emitPipelined({1, true}, firstTile); });
+    b.ifThen(arith::XOrIOp::create(b, one, few),
+             [&] { emitPipelined({2, true}, firstTile); });
+    b.ifThen(b.less(b.index(3), stripCount),
+             [&] { emitPipelined({2, false}, firstTile); });
+  });
 }
 
 func::FuncOp cpu::amxMatmulKernel(KernelContext &ctx, WeightType weight,

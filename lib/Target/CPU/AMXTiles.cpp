@@ -66,7 +66,10 @@ void AMXTiles::storeTiles(Value firstTile, int64_t count, Value firstSums) {
           format.emitRowScale(e, format.emitRowParams(e, offset, rowBlock)));
     });
   Value first = b.mul(strip, amxTokens);
-  b.loop(b.index(0), b.mul(stripCount, amxTokens), 1, [&](Value token) {
+  // Without the padding of the last tile.
+  Value tokens =
+      b.min(b.mul(stripCount, amxTokens), b.sub(b.dim(out, 0), first));
+  b.loop(b.index(0), tokens, 1, [&](Value token) {
     for (auto [i, scale] : llvm::enumerate(scales)) {
       auto tile = static_cast<int64_t>(i);
       Value from = b.add(firstSums, tile / 2 * sumsSize());
@@ -102,7 +105,7 @@ void AMXTiles::emit() {
   // The last row block may have tiles beyond the weight.
   Value last = b.min(b.mul(lastBlock, tiles),
                      b.index((layout.n + tileRows - 1) / tileRows));
-  Value tokenTiles = b.div(b.dim(out, 0), amxTokens);
+  Value tokenTiles = b.div(padToAMXTiles(b, b.dim(out, 0)), amxTokens);
   b.loop(b.index(0), tokenTiles, stripTiles, [&](Value tile) {
     strip = tile;
     stripCount = b.min(b.index(stripTiles), b.sub(tokenTiles, tile));

@@ -80,7 +80,7 @@ public:
       : b(b), layout(layout) {
     std::tie(tile, count) = b.tileOf(row, tokens, layout.tile);
     if (hasAMX) {
-      inAMXTile = b.less(row, numAMXTokens(b, tokens));
+      inAMXTile = usesAMX(b, tokens);
       tile = arith::SelectOp::create(
           b, inAMXTile, b.mul(b.div(row, amxTokens), amxTokens), tile);
       count = arith::SelectOp::create(b, inAMXTile, b.index(amxTokens), count);
@@ -151,6 +151,18 @@ static void emitQuantizeBlock(KernelBuilder &b, const ActivationLayout &layout,
         return v;
       });
   b.store(scale, b.flatten(args[2]), meta);
+  if (b.target.amx) {
+    // What lies in the padding of the last tile may be slow to multiply with.
+    Value tokens = b.dim(x, 0), next = b.add(row, 1);
+    Value isLast = arith::AndIOp::create(
+        b, usesAMX(b, tokens), b.less(b.sub(tokens, b.index(2)), row));
+    b.ifThen(isLast, [&] {
+      b.loop(next, padToAMXTiles(b, tokens), 1, [&](Value padding) {
+        b.store(b.f32(0.0), b.flatten(args[2]),
+                b.add(meta, b.sub(padding, row)));
+      });
+    });
+  }
   // At most 127 * blockK: exact in f32 too.
   b.store(arith::FPToSIOp::create(b, b.getI32Type(), sum), b.flatten(args[3]),
           meta);

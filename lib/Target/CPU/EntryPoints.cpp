@@ -151,17 +151,18 @@ static void emitMatmulTest(KernelContext &ctx, StringRef name,
         SmallVector<Value> inputs = {x};
         if (prepare) {
           Value scratch = wrapPointer(b, args[4], unbounded);
+          Value rows = activationRows(b, m);
           inputs.clear();
           if (arithmetic == Arithmetic::Int8) {
             // Codes last: their rows need no alignment.
-            Value sums = b.mul(m, 4 * input.numBlocks());
-            Value codes = b.mul(m, 8 * input.numBlocks());
+            Value sums = b.mul(rows, 4 * input.numBlocks());
+            Value codes = b.mul(rows, 8 * input.numBlocks());
             inputs = {
-                b.view(scratch, codes, m, input.paddedK(), b.getI8Type()),
-                b.view(scratch, zero, m, input.numBlocks(), b.getF32Type()),
-                b.view(scratch, sums, m, input.numBlocks(), b.getI32Type())};
+                b.view(scratch, codes, rows, input.paddedK(), b.getI8Type()),
+                b.view(scratch, zero, rows, input.numBlocks(), b.getF32Type()),
+                b.view(scratch, sums, rows, input.numBlocks(), b.getI32Type())};
           } else {
-            inputs = {b.view(scratch, zero, m, input.paddedK(),
+            inputs = {b.view(scratch, zero, rows, input.paddedK(),
                              arithmetic == Arithmetic::BF16
                                  ? Type(b.getBF16Type())
                                  : Type(b.getF32Type()))};
@@ -264,7 +265,8 @@ LogicalResult EntryPointList::emit(KernelContext &ctx, SymbolTable &symbols,
     else if (input.needsPreparation())
       rowBytes =
           (kernel.arithmetic == Arithmetic::BF16 ? 2 : 4) * input.paddedK();
-    int64_t scratch = (rowBytes * maxTokens + 63) / 64 * 64;
+    int64_t scratch =
+        llvm::alignTo(rowBytes * llvm::alignTo(maxTokens, amxTokens), 64);
     auto tables =
         TableLayout::get(ctx.target, kernel.weight, kernel.arithmetic);
     emitMatmulTest(ctx, name + "_matmul", kernel.weight, kernel.arithmetic,

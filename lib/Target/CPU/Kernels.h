@@ -103,10 +103,27 @@ struct ActivationLayout {
   std::string name() const;
 };
 
-/// How many of `tokens` tokens, the first, are multiplied in tile registers on
-/// CPUs that have them.
-inline Value numAMXTokens(KernelBuilder &b, Value tokens) {
-  return b.mul(b.div(tokens, amxTokens), amxTokens);
+/// So many tokens and more are multiplied in tile registers on CPUs that have
+/// them, the last ones beside rows of padding. Granite Rapids, one matrix of
+/// int4, 2 threads: 8 tokens in 253 us, of which 4 take 206 by vectors; 5 would
+/// be a product of 4 and one of 1.
+inline constexpr int64_t amxLeastTokens = 5;
+
+/// Whether `tokens` tokens are multiplied in tile registers, all of them.
+inline Value usesAMX(KernelBuilder &b, Value tokens) {
+  return b.less(b.index(amxLeastTokens - 1), tokens);
+}
+/// `tokens` with the padding of the last tile.
+inline Value padToAMXTiles(KernelBuilder &b, Value tokens) {
+  return b.mul(b.div(b.add(tokens, amxTokens - 1), amxTokens), amxTokens);
+}
+
+/// The buffers that prepareKernel() writes have whole tiles of so many rows.
+inline int64_t activationRowTile(const TargetFeatures &target) {
+  return target.amx || target.amxBF16 ? amxTokens : 1;
+}
+inline Value activationRows(KernelBuilder &b, Value tokens) {
+  return activationRowTile(b.target) > 1 ? padToAMXTiles(b, tokens) : tokens;
 }
 
 /// The arithmetic that kernels have for `wanted` on a CPU: bf16 needs its dot
@@ -128,9 +145,11 @@ Arithmetic supported(Arithmetic wanted, WeightType weight,
 /// element t * paddedK + i / 4 * 4 * c + 4 * m + i % 4 of the buffer, the scale
 /// of block j element t * blocks + j * c + m. For one token that is its row.
 ///
-/// With AMX there are tiles of c = 16 first. Their codes are A tiles: with w
-/// from ActivationLayout::amxStride(), that of input i of a block which begins
-/// at input f is element t * paddedK + f * 16 + i / w * w * 16 + m * w + i % w.
+/// Where usesAMX() all tiles have c = 16, and the buffers room for
+/// padToAMXTiles() tokens; the padding has scale 0. The codes are A tiles: with
+/// w from ActivationLayout::amxStride(), that of input i of a block which
+/// begins at input f is element t * paddedK + f * 16 + i / w * w * 16 + m * w +
+/// i % w.
 func::FuncOp prepareKernel(KernelContext &ctx, const ActivationLayout &layout);
 
 /// Types of what prepareKernel() writes.
@@ -153,7 +172,7 @@ func::FuncOp matmulKernel(KernelContext &ctx, WeightType weight,
 SmallVector<Type> matmulArguments(KernelBuilder &b, WeightType weight,
                                   Arithmetic arithmetic,
                                   const KernelTuning &tuning);
-/// The same as matmulKernel() in int8 arithmetic, of the first numAMXTokens().
+/// The same as matmulKernel() in int8 arithmetic, where usesAMX().
 func::FuncOp amxMatmulKernel(KernelContext &ctx, WeightType weight,
                              const KernelTuning &tuning);
 /// In bf16 arithmetic.

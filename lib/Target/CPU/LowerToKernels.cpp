@@ -62,7 +62,7 @@ private:
   Value buffer(Value tensor) { return map.lookup(tensor); }
   /// Where to write `tensor`: an output argument or a new buffer.
   Value destination(Value tensor);
-  Value allocate(Value rows, int64_t columns, Type type);
+  Value allocate(Value rows, int64_t columns, Type type, int64_t rowTile = 1);
   SmallVector<Value> prepare(Value input, const ActivationLayout &layout);
   /// Calls a kernel with this thread's share and meets the other threads.
   void call(func::FuncOp kernel, SmallVector<Value> operands);
@@ -164,8 +164,14 @@ LogicalResult FunctionLowering::createFunction() {
   return success();
 }
 
-Value FunctionLowering::allocate(Value rows, int64_t columns, Type type) {
-  return memref::AllocOp::create(b, b.matrix(columns, type), ValueRange{rows});
+/// `rows` is a multiple of `rowTile`.
+Value FunctionLowering::allocate(Value rows, int64_t columns, Type type,
+                                 int64_t rowTile) {
+  auto alloc =
+      memref::AllocOp::create(b, b.matrix(columns, type), ValueRange{rows});
+  if (rowTile > 1)
+    alloc->setAttr("qc.row_tile", b.getI64IntegerAttr(rowTile));
+  return alloc;
 }
 
 Value FunctionLowering::destination(Value tensor) {
@@ -234,19 +240,21 @@ SmallVector<Value> FunctionLowering::prepare(Value input,
   for (const Prepared &p : prepared)
     if (p.input == input && p.layout == layout)
       return p.buffers;
-  Value rows = cast<RankedTensorType>(input.getType()).isDynamicDim(0)
-                   ? tokens
-                   : b.index(1);
+  bool isDynamic = cast<RankedTensorType>(input.getType()).isDynamicDim(0);
+  Value rows = activationRows(b, isDynamic ? tokens : b.index(1));
+  auto add = [&, tile = activationRowTile(ctx.target)](int64_t columns,
+                                                       Type type) {
+    return allocate(rows, columns, type, tile);
+  };
   SmallVector<Value> buffers;
   if (layout.arithmetic == Arithmetic::Int8)
-    buffers = {allocate(rows, layout.paddedK(), b.getI8Type()),
-               allocate(rows, layout.numBlocks(), b.getF32Type()),
-               allocate(rows, layout.numBlocks(), b.getI32Type())};
+    buffers = {add(layout.paddedK(), b.getI8Type()),
+               add(layout.numBlocks(), b.getF32Type()),
+               add(layout.numBlocks(), b.getI32Type())};
   else
-    buffers = {allocate(rows, layout.paddedK(),
-                        layout.arithmetic == Arithmetic::BF16
-                            ? Type(b.getBF16Type())
-                            : Type(b.getF32Type()))};
+    buffers = {add(layout.paddedK(), layout.arithmetic == Arithmetic::BF16
+                                         ? Type(b.getBF16Type())
+                                         : Type(b.getF32Type()))};
   SmallVector<Value> operands = {x};
   operands.append(buffers);
   call(prepareKernel(ctx, layout), operands);

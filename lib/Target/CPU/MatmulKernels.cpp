@@ -531,11 +531,14 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
       [&](KernelBuilder &b, ValueRange args) {
         Value out = args[args.size() - 3];
         ValueRange activations = args.drop_front(2).drop_back(3);
-        Value tokens = b.dim(out, 0), first = b.index(0);
+        Value tokens = b.dim(out, 0);
+        OpBuilder::InsertionGuard guard(b);
         if (amx) {
-          first = numAMXTokens(b, tokens);
-          b.ifThen(b.less(b.index(0), first),
-                   [&] { func::CallOp::create(b, amx, args); });
+          auto branch =
+              scf::IfOp::create(b, usesAMX(b, tokens), /*withElseRegion=*/true);
+          b.setInsertionPointToStart(branch.thenBlock());
+          func::CallOp::create(b, amx, args);
+          b.setInsertionPointToStart(branch.elseBlock());
         }
         // Registers for the sums of a tile, its weights and temporaries.
         int64_t tile = tuning.tokenTile;
@@ -564,7 +567,7 @@ func::FuncOp cpu::matmulKernel(KernelContext &ctx, WeightType weight,
                                        (arithmetic == Arithmetic::Int8   ? 1
                                         : arithmetic == Arithmetic::BF16 ? 2
                                                                          : 4)));
-        b.loop(first, tokens, strip * tile, [&](Value token) {
+        b.loop(b.index(0), tokens, strip * tile, [&](Value token) {
           firstToken = token;
           lastToken = b.min(b.add(token, strip * tile), tokens);
           b.loop(args[args.size() - 2], args[args.size() - 1], 1,

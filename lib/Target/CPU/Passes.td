@@ -54,7 +54,8 @@ def PlanMemoryPass : Pass<"qc-plan-memory", "::mlir::ModuleOp"> {
   let description = [{
     Gives every `memref.alloc` of the lowered functions a fixed offset in the
     arena by the lifetimes of the buffers (first fit, 64-byte aligned; dynamic sizes
-    count `max-tokens` rows). A callee's frame lies behind its caller's. The size of the
+    count `max-tokens` rows, up to a multiple of the buffer's attribute `qc.row_tile`
+    where it has one). A callee's frame lies behind its caller's. The size of the
     arena becomes the module attribute `qc.arena_bytes`; no allocation remains.
   }];
   let options = [

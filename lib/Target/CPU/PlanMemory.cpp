@@ -59,9 +59,12 @@ LogicalResult PlanMemoryPass::collect(func::FuncOp function,
                         "dynamic size in the function's body");
       return WalkResult::interrupt();
     }
+    int64_t rows = maxTokens;
+    if (auto tile = alloc->getAttrOfType<IntegerAttr>("qc.row_tile"))
+      rows = static_cast<int64_t>(llvm::alignTo(rows, tile.getInt()));
     int64_t elements = 1;
     for (int64_t size : type.getShape())
-      elements *= ShapedType::isDynamic(size) ? int64_t(maxTokens) : size;
+      elements *= ShapedType::isDynamic(size) ? rows : size;
     int64_t bytes = elements * type.getElementTypeBitWidth() / 8;
     buffers.push_back(
         {alloc, alignTo64(bytes), order[alloc],

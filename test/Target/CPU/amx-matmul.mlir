@@ -2,38 +2,65 @@
 // RUN: qc-opt %s --qc-lower-to-cpu-kernels=mcpu=x86-64-v4-vbmi | FileCheck %s --check-prefix=NONE
 // NONE-NOT: amx
 
-// Tiles of 16 tokens go to a kernel of their own; the rest, and single tokens,
-// to integer dot products.
+// Five and more tokens go to a kernel of their own in tiles of 16; fewer to
+// integer dot products.
 
 // CHECK-LABEL: func.func private @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8(
-// CHECK:         %[[TILES:.*]] = arith.divui %{{.*}}, %c16
-// CHECK:         %[[FULL:.*]] = arith.muli %[[TILES]], %c16
-// CHECK:         scf.if
+// CHECK:         %[[TOKENS:.*]] = memref.dim
+// CHECK:         %[[MANY:.*]] = arith.cmpi sgt, %[[TOKENS]], %c4
+// CHECK:         scf.if %[[MANY]]
 // CHECK-NEXT:      func.call @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8_amx
-// CHECK:         scf.for %{{.*}} = %[[FULL]] to
+// CHECK-NEXT:    } else {
 // CHECK:           vpdpbusd
 
 // A K block of 64 inputs is one A tile and a B tile of 16 rows of registers. The
-// zero point 8 is subtracted from the codes. Behind each product some sums of
-// the tiles before are scaled.
+// zero point 8 is subtracted from the codes.
 // CHECK-LABEL: func.func private @matmul_40x1088_grouped_bits_4_group_64_scale_f16_int8_amx(
 // CHECK-SAME:    attributes {passthrough = ["noinline"]}
+
+// A tile of rows that is left over has no pipeline.
 // CHECK:         %[[EIGHT:.*]] = arith.constant dense<8> : vector<64xi8>
+// CHECK-COUNT-9: amx.tile_muli
+
+// One tile of tokens: behind each product a tile of the next block is decoded
+// while its weights further ahead are fetched, and sums of the block before are
+// scaled.
 // CHECK:         arith.subi %{{.*}}, %[[EIGHT]] : vector<64xi8>
-// CHECK:         vector.store %{{.*}} : memref<2048xi8>, vector<64xi8>
-// CHECK:         amx.tile_zero : !amx.tile<16x16xi32>
+// CHECK:         vector.store %{{.*}} : memref<4096xi8>, vector<64xi8>
+// CHECK-COUNT-2: amx.tile_zero
 // CHECK:         amx.tile_load %{{.*}} : memref<?xi8> into !amx.tile<16x64xi8>
-// CHECK:         amx.tile_load %{{.*}} : memref<2048xi8> into !amx.tile<16x64xi8>
+// CHECK:         amx.tile_load %{{.*}} : memref<4096xi8> into !amx.tile<16x64xi8>
 // CHECK:         amx.tile_muli %{{.*}}, %{{.*}}, %{{.*}} : !amx.tile<16x64xi8>, !amx.tile<16x64xi8>, !amx.tile<16x16xi32>
 // CHECK-NOT:     amx
-// CHECK:         arith.sitofp
+// CHECK:         arith.subi {{.*}} : vector<64xi8>
+// CHECK-NEXT:    vector.store {{.*}} : memref<4096xi8>, vector<64xi8>
+// CHECK-NOT:     amx
+// CHECK:         memref.prefetch
 // CHECK-NOT:     amx
 // CHECK:         math.fma
-// CHECK:         amx.tile_muli
+// CHECK:         amx.tile_muli {{.*}}
+// CHECK-NOT:     amx
+// CHECK:         vector.store {{.*}} : memref<4096xi8>, vector<64xi8>
 // CHECK:         math.fma
-// CHECK:         amx.tile_muli
+// CHECK-COUNT-2: amx.tile_store
+
+// Two or three, by 2x2 tiles of sums.
+// CHECK-COUNT-4: amx.tile_zero
+// CHECK:         amx.tile_muli {{.*}}
+// CHECK-NOT:     amx
+// CHECK:         vector.store {{.*}} : memref<4096xi8>, vector<64xi8>
 // CHECK:         math.fma
-// CHECK:         amx.tile_muli
+// CHECK-COUNT-3: amx.tile_muli
+// CHECK:         math.fma
+// CHECK-COUNT-4: amx.tile_store
+
+// More: a block is decoded before its products.
+// CHECK:         vector.store {{.*}} : memref<4096xi8>, vector<64xi8>
+// CHECK-COUNT-4: amx.tile_zero
+// CHECK:         amx.tile_muli {{.*}}
+// CHECK-NOT:     vector.store {{.*}} : memref<4096xi8>
+// CHECK:         math.fma
+// CHECK:         amx.tile_muli {{.*}}
 // CHECK:         math.fma
 // CHECK-COUNT-4: amx.tile_store
 

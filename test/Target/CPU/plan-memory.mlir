@@ -16,6 +16,12 @@
 // CHECK:         %[[O2:.*]] = arith.constant 0 : index
 // CHECK:         %[[P2:.*]] = arith.addi %[[FRAME]], %[[O2]]
 // CHECK:         %[[C:.*]] = memref.view %[[ARENA]][%[[P2]]]
+
+// Whole tiles of 16 rows: 16 x 4 floats.
+// CHECK-LABEL: func.func private @tiles(
+// CHECK:         arith.constant 0 : index
+// CHECK:         arith.constant 256 : index
+// CHECK-NOT:     memref.alloc
 module {
   func.func private @use(memref<?x16xf32>, memref<?x16xf32>)
   func.func private @f(%x: memref<?x16xf32>, %arena: memref<?xi8> {qc.arena}, %frame: index {qc.frame}) {
@@ -29,4 +35,14 @@ module {
     call @use(%b, %c) : (memref<?x16xf32>, memref<?x16xf32>) -> ()
     return
   }
+  func.func private @tiles(%m: index, %arena: memref<?xi8> {qc.arena}, %frame: index {qc.frame}) {
+    %c16 = arith.constant 16 : index
+    %count = arith.ceildivui %m, %c16 : index
+    %rows = arith.muli %count, %c16 : index
+    %a = memref.alloc(%rows) {qc.row_tile = 16 : i64} : memref<?x4xf32>
+    %b = memref.alloc(%rows) {qc.row_tile = 16 : i64} : memref<?x4xf32>
+    call @use4(%a, %b) : (memref<?x4xf32>, memref<?x4xf32>) -> ()
+    return
+  }
+  func.func private @use4(memref<?x4xf32>, memref<?x4xf32>)
 }
