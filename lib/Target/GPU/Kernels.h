@@ -196,6 +196,10 @@ void prefetchWeights(GPUBuilder &b, const MatmulSignature &sig,
 /// acc + 4-way dot product of unsigned codes with signed activations.
 Value emitDot(GPUBuilder &b, const KernelContext &ctx, Value acc, Value codes,
               Value activations);
+/// `sums` of a thread's rows, which each `lanes`th thread of the warp has too,
+/// become the sum of one row over as many threads as there are rows: of row
+/// (thread / lanes) % rows.
+Value emitExchange(GPUBuilder &b, ValueRange sums, int64_t lanes);
 /// Whether the arrays of a row block begin at multiples of 16 bytes.
 bool isWide(const ::qc::PackedLayout &layout);
 /// The value of a splat constant that is an integer.

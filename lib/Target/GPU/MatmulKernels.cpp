@@ -72,8 +72,6 @@ private:
   forChunks(ValueRange init, Value chunks, int64_t count,
             function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
   bool exchanges() const { return rows > 1 && ctx.hasWarps(); }
-  /// Sums of the thread's rows of one token become the warp's sum of one row.
-  Value exchange(ValueRange rowSums);
   /// x[token][feature j of the block + inBlock], 0 beyond the end.
   Value activation(int64_t token, Value index, Value inBlock, int64_t j);
   /// Blocks that a thread goes through: of the activations, for int8.
@@ -337,10 +335,11 @@ SmallVector<Value> TileEmitter::blockInt8(Value at, Value index,
 }
 
 // A lane gives the rows away that its partner keeps.
-Value TileEmitter::exchange(ValueRange rowSums) {
-  int64_t lanes = rowsPerGroup / rows;
+Value mlir::qc::gpu::emitExchange(GPUBuilder &b, ValueRange sums,
+                                  int64_t lanes) {
+  auto rows = static_cast<int64_t>(sums.size());
   Value part = b.rem(b.div(b.thread(), lanes), rows);
-  SmallVector<Value> kept(rowSums);
+  SmallVector<Value> kept(sums);
   for (int64_t half = rows / 2; half > 0; half /= 2) {
     Value keepsUpper = b.compare(arith::CmpIPredicate::uge,
                                  b.rem(part, 2 * half), b.index(half));
@@ -389,7 +388,8 @@ SmallVector<Value> TileEmitter::emit(Value rowBlock) {
     return sums;
   SmallVector<Value> result;
   for (int64_t m = 0; m < tokens; ++m)
-    result.push_back(exchange(ValueRange(sums).slice(m * rows, rows)));
+    result.push_back(emitExchange(b, ValueRange(sums).slice(m * rows, rows),
+                                  rowsPerGroup / rows));
   return result;
 }
 

@@ -96,7 +96,8 @@ private:
   SmallVector<Value> loadCodes(size_t weight, Value unit, Value step);
   Activations loadActivations(Value step);
   void prefetch(size_t weight, Value begin, int64_t bytes);
-  Value exchange(SmallVector<Value> sums);
+  /// The warp's sum of one row from those of the thread's rows.
+  Value warpSum(ValueRange sums);
 
   GPUBuilder &b;
   const KernelContext &ctx;
@@ -361,22 +362,9 @@ SmallVector<Value> TableEmitter::emitUnit(size_t weight, Value unit, Value next,
   return sums;
 }
 
-// A lane gives the rows away that its partner keeps, then sums of the same row
-// are added up: those of row lane * 4 + part % 4, in all lanes that have it.
-Value TableEmitter::exchange(SmallVector<Value> sums) {
-  Value part = b.div(b.rem(b.thread(), warpThreads), shares.lanes);
-  for (int64_t half = tableThreadRows / 2; half > 0; half /= 2) {
-    Value keepsUpper = b.compare(arith::CmpIPredicate::uge,
-                                 b.rem(part, 2 * half), b.index(half));
-    SmallVector<Value> next;
-    for (int64_t i = 0; i < half; ++i) {
-      Value own = b.select(keepsUpper, sums[i + half], sums[i]);
-      Value other = b.select(keepsUpper, sums[i], sums[i + half]);
-      next.push_back(b.fadd(own, b.shuffleXor(other, half * shares.lanes)));
-    }
-    sums = next;
-  }
-  Value sum = sums.front();
+// Of row lane * 4 + part % 4, in all lanes that have it.
+Value TableEmitter::warpSum(ValueRange sums) {
+  Value sum = emitExchange(b, sums, shares.lanes);
   for (int64_t lanes = tableThreadRows * shares.lanes; lanes < warpThreads;
        lanes *= 2)
     sum = b.fadd(sum, b.shuffleXor(sum, lanes));
@@ -433,7 +421,7 @@ void TableEmitter::emitProduct(const Product &product,
             b.load(residual[0], n % rows ? b.min(row, b.index(n - 1)) : row);
       if (isLast && !next)
         emitLetNextStart(b, ctx);
-      Value sum = exchange(emitUnit(weight, unit, next, words));
+      Value sum = warpSum(emitUnit(weight, unit, next, words));
       // Who finishes the unit before still reads the other half, and meets all
       // others before that is written again.
       Value half = b.mul(b.rem(round, 2), warps * rows);
