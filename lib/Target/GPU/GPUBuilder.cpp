@@ -30,6 +30,21 @@ void mlir::qc::gpu::GPUBuilder::ifThen(Value condition,
   body();
 }
 
+SmallVector<Value> mlir::qc::gpu::GPUBuilder::choose(
+    Value condition, function_ref<SmallVector<Value>()> then,
+    function_ref<SmallVector<Value>()> otherwise) {
+  auto branch = [this](function_ref<SmallVector<Value>()> body) {
+    return [this, body](OpBuilder &nested, Location) {
+      OpBuilder::InsertionGuard guard(*this);
+      restoreInsertionPoint(nested.saveInsertionPoint());
+      scf::YieldOp::create(*this, body());
+    };
+  };
+  return SmallVector<Value>(
+      scf::IfOp::create(*this, condition, branch(then), branch(otherwise))
+          .getResults());
+}
+
 Value mlir::qc::gpu::GPUBuilder::shared(int64_t elements, Type type,
                                         int64_t alignment) {
   auto space = mlir::gpu::AddressSpaceAttr::get(

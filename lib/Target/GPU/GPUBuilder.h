@@ -166,6 +166,10 @@ public:
     });
   }
   void ifThen(Value condition, function_ref<void()> body);
+  /// What `then` returns if `condition` holds, else what `otherwise` does.
+  SmallVector<Value> choose(Value condition,
+                            function_ref<SmallVector<Value>()> then,
+                            function_ref<SmallVector<Value>()> otherwise);
 
   /// `value` combined over `lanes` neighbouring threads of a warp, in all of
   /// them, in the order of a fixed tree.

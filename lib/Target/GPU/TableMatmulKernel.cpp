@@ -71,9 +71,6 @@ public:
   void emit();
 
 private:
-  SmallVector<Value> choose(Value condition,
-                            function_ref<SmallVector<Value>()> then,
-                            function_ref<SmallVector<Value>()> otherwise);
   /// body(product) of this workgroup, with its results.
   SmallVector<Value>
   forProduct(function_ref<SmallVector<Value>(const Product &)> body,
@@ -133,21 +130,6 @@ TableEmitter::TableEmitter(GPUBuilder &b, const KernelContext &ctx,
 //===----------------------------------------------------------------------===//
 
 SmallVector<Value>
-TableEmitter::choose(Value condition, function_ref<SmallVector<Value>()> then,
-                     function_ref<SmallVector<Value>()> otherwise) {
-  auto branch = [&](function_ref<SmallVector<Value>()> body) {
-    return [this, body](OpBuilder &nested, Location) {
-      OpBuilder::InsertionGuard guard(b);
-      b.restoreInsertionPoint(nested.saveInsertionPoint());
-      scf::YieldOp::create(b, body());
-    };
-  };
-  return SmallVector<Value>(
-      scf::IfOp::create(b, condition, branch(then), branch(otherwise))
-          .getResults());
-}
-
-SmallVector<Value>
 TableEmitter::forProduct(function_ref<SmallVector<Value>(const Product &)> body,
                          size_t next, int64_t begin) {
   size_t fused = sig.second ? 2 : 1;
@@ -161,7 +143,7 @@ TableEmitter::forProduct(function_ref<SmallVector<Value>(const Product &)> body,
     return body(product);
   auto mine = [&] { return body(product); };
   auto others = [&] { return forProduct(body, next + 1, begin + groups); };
-  return choose(b.less(own, groups), mine, others);
+  return b.choose(b.less(own, groups), mine, others);
 }
 
 Value TableEmitter::firstUnit(const Product &product, int64_t next) {
@@ -315,7 +297,7 @@ SmallVector<Value> TableEmitter::emitStep(DecodeEmitter &e,
   Value hasBlock =
       b.less(b.add(blockPart, b.mul(step, shares.blockWays)), shares.blocks);
   auto same = [&] { return SmallVector<Value>(sums); };
-  return choose(hasBlock, body, same);
+  return b.choose(hasBlock, body, same);
 }
 
 SmallVector<Value> TableEmitter::emitUnit(size_t weight, Value unit, Value next,
