@@ -20,9 +20,8 @@
 // while this one runs.
 //
 //===----------------------------------------------------------------------===//
-#include "SharedTables.h"
+#include "TableEmitter.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -34,15 +33,12 @@ using mlir::qc::gpu::MatmulSignature;
 using mlir::qc::gpu::prefetchBytes;
 using mlir::qc::gpu::rowsPerGroup;
 using mlir::qc::gpu::SharedTables;
+using mlir::qc::gpu::TableEmitter;
 using mlir::qc::gpu::tableGroups;
 using mlir::qc::gpu::tableRounds;
-using mlir::qc::gpu::TableShares;
-using mlir::qc::gpu::tableThreadRows;
 using mlir::qc::gpu::tableUnits;
 using mlir::qc::gpu::warpThreads;
 
-/// Steps of straight code.
-static constexpr int64_t mostUnrolled = 2;
 /// Of all weights, fetched to the cache ahead of their use.
 static constexpr int64_t aheadBytes = 8 << 20;
 
@@ -55,16 +51,12 @@ struct Product {
   int64_t units, groups;
 };
 
-/// What a thread needs of a block of the activations.
-struct Activations {
-  Value scale, init, zero; ///< `zero`: subtracted from sums, if there is one
-  SmallVector<Value> words;
-};
-
-class TableEmitter : MatmulArguments {
+class TableMatmul : MatmulArguments {
 public:
-  TableEmitter(GPUBuilder &b, const KernelContext &ctx,
-               const MatmulSignature &sig, ValueRange args);
+  TableMatmul(GPUBuilder &b, const KernelContext &ctx,
+              const MatmulSignature &sig, ValueRange args)
+      : MatmulArguments(sig, args), b(b), ctx(ctx), sig(sig),
+        weights(sig.weights()), e(b, ctx, sig, blobs) {}
 
   /// What does not depend on other kernels.
   void start();
@@ -76,62 +68,25 @@ private:
   forProduct(function_ref<SmallVector<Value>(const Product &)> body,
              size_t next = 0, int64_t begin = 0);
   void emitProduct(const Product &product, SmallVector<Value> words);
-  /// Sums of the thread's rows; `words` become the first of `next` then.
-  SmallVector<Value> emitUnit(size_t weight, Value unit, Value next,
-                              SmallVector<Value> &words);
-  SmallVector<Value> emitStep(DecodeEmitter &e, ValueRange rowParams,
-                              Value step, ValueRange words, ValueRange sums,
-                              bool mayBeEmpty);
   void finish(const Product &product, size_t i, Value sum, Value waiting,
               Value slot, Value row, Value added);
-
   Value firstUnit(const Product &product, int64_t next = 0);
-  Value block(Value step);
-  DecodeEmitter decoder(size_t weight, Value unit);
-  /// Byte offset of the unit's row block.
-  Value rowBlock(size_t weight, Value unit);
-  SmallVector<Value> loadCodes(size_t weight, Value unit, Value step);
-  Activations loadActivations(Value step);
   void prefetch(size_t weight, Value begin, int64_t bytes);
-  /// The warp's sum of one row from those of the thread's rows.
-  Value warpSum(ValueRange sums);
 
   GPUBuilder &b;
   const KernelContext &ctx;
   const MatmulSignature &sig;
   SmallVector<WeightType> weights;
-  FormatAttrInterface format; ///< of all weights
-  SharedTables tables;
-  ActivationBlocks inputBlocks;
-  TableShares shares;
-  Value lane, blockPart, chunkPart;
+  TableEmitter e;
   SmallVector<Value> firstWords; ///< codes of the first step
-  SmallVector<Value> activations;
-  SmallVector<Activations> kept; ///< of all steps
   Value scratch;
 };
 
 } // namespace
 
-TableEmitter::TableEmitter(GPUBuilder &b, const KernelContext &ctx,
-                           const MatmulSignature &sig, ValueRange args)
-    : MatmulArguments(sig, args), b(b), ctx(ctx), sig(sig),
-      weights(sig.weights()), format(sig.weight.getFormat()),
-      tables(b, sig.weight), inputBlocks(ActivationBlocks::get(sig.weight)),
-      shares(sig) {
-  lane = b.rem(b.thread(), shares.lanes);
-  Value part = b.div(b.thread(), shares.lanes);
-  chunkPart = b.rem(part, shares.chunkWays);
-  blockPart = b.div(part, shares.chunkWays);
-}
-
-//===----------------------------------------------------------------------===//
-// Workgroups and units
-//===----------------------------------------------------------------------===//
-
 SmallVector<Value>
-TableEmitter::forProduct(function_ref<SmallVector<Value>(const Product &)> body,
-                         size_t next, int64_t begin) {
+TableMatmul::forProduct(function_ref<SmallVector<Value>(const Product &)> body,
+                        size_t next, int64_t begin) {
   size_t fused = sig.second ? 2 : 1;
   size_t first = next ? fused + next - 1 : 0;
   Value own = begin ? b.sub(b.groupX(), b.index(begin)) : b.groupX();
@@ -146,31 +101,15 @@ TableEmitter::forProduct(function_ref<SmallVector<Value>(const Product &)> body,
   return b.choose(b.less(own, groups), mine, others);
 }
 
-Value TableEmitter::firstUnit(const Product &product, int64_t next) {
+Value TableMatmul::firstUnit(const Product &product, int64_t next) {
   Value own = b.add(product.own, next);
   if (product.units == product.groups)
     return own;
   return b.div(b.mul(own, product.units), product.groups);
 }
 
-Value TableEmitter::rowBlock(size_t weight, Value unit) {
-  ::qc::PackedLayout layout = weights[weight].getLayout();
-  Value index = b.div(unit, rowsPerGroup / sig.tableRows);
-  return b.add(b.mul(index, layout.rowBlockBytes()), layout.headerBytes);
-}
-
-DecodeEmitter TableEmitter::decoder(size_t weight, Value unit) {
-  DecodeEmitter e{
-      b,       b.getLoc(), blobs[weight], tableThreadRows, rowsPerGroup,
-      Value(), ctx.target};
-  Value inBlock = b.rem(unit, rowsPerGroup / sig.tableRows);
-  e.firstRow =
-      b.add(b.mul(inBlock, sig.tableRows), b.mul(lane, tableThreadRows));
-  return e;
-}
-
 // Which are contiguous; the last piece may have some of the next workgroup's.
-void TableEmitter::prefetch(size_t weight, Value begin, int64_t bytes) {
+void TableMatmul::prefetch(size_t weight, Value begin, int64_t bytes) {
   if (!ctx.programmatic)
     return;
   ::qc::PackedLayout layout = weights[weight].getLayout();
@@ -186,175 +125,8 @@ void TableEmitter::prefetch(size_t weight, Value begin, int64_t bytes) {
   });
 }
 
-//===----------------------------------------------------------------------===//
-// Products
-//===----------------------------------------------------------------------===//
-
-/// The thread's block in a step; beyond the last one: the last.
-Value TableEmitter::block(Value step) {
-  Value own = b.add(blockPart, b.mul(step, shares.blockWays));
-  return shares.isRagged() ? b.min(own, b.index(shares.blocks - 1)) : own;
-}
-
-SmallVector<Value> TableEmitter::loadCodes(size_t weight, Value unit,
-                                           Value step) {
-  ::qc::PackedLayout layout = weights[weight].getLayout();
-  DecodeEmitter e = decoder(weight, unit);
-  Value index = block(step);
-  int64_t perBlock = shares.blocks / layout.numBlocks();
-  Value at = b.add(b.add(rowBlock(weight, unit), layout.rowHeaderBytes),
-                   b.mul(b.div(index, perBlock), layout.blockBytes()));
-  at = b.add(at,
-             b.mul(b.rem(index, perBlock), shares.chunks * layout.chunkBytes));
-  at = b.add(at, b.mul(chunkPart, layout.chunkBytes));
-  at = b.add(at, b.mul(e.firstRow, tables.tables.codeBytes));
-  at = b.div(at, 4);
-  SmallVector<Value> words;
-  int64_t arrayBytes = rowsPerGroup * tables.tables.codeBytes;
-  for (int64_t c = 0; c < shares.stepChunks; ++c)
-    for (int64_t from = 0; from < layout.chunkBytes; from += arrayBytes) {
-      Value word =
-          b.add(at, (c * shares.chunkWays * layout.chunkBytes + from) / 4);
-      if (tables.tables.codeBytes == 1) {
-        words.push_back(b.load(blobs[weight], word));
-        continue;
-      }
-      Value all = b.loadWide(blobs[weight], word, tables.tables.codeBytes);
-      for (int64_t i = 0; i < tables.tables.codeBytes; ++i)
-        words.push_back(b.element(all, i));
-    }
-  return words;
-}
-
-Activations TableEmitter::loadActivations(Value step) {
-  Activations result;
-  Value index = block(step);
-  result.scale = b.load(activations[1], index);
-  Value sum = b.load(activations[2], index);
-  // Threads that share a block subtract the zero point once.
-  if (shares.chunkWays > 1)
-    sum = b.select(b.compare(arith::CmpIPredicate::eq, chunkPart, b.index(0)),
-                   sum, b.i32(0));
-  DecodeEmitter e = decoder(0, b.index(0));
-  Value zero = format.emitZero(e, {});
-  result.init = b.i32(0);
-  if (std::optional<int64_t> integer = mlir::qc::gpu::matchInteger(zero))
-    result.init = b.mul(sum, b.i32(-*integer));
-  else
-    result.zero = b.fmul(b.element(zero, 0),
-                         arith::SIToFPOp::create(b, b.getF32Type(), sum));
-  Value first = b.add(b.mul(index, inputBlocks.paddedBlockK / 4),
-                      b.mul(chunkPart, shares.chunkWords));
-  int64_t wide = std::min<int64_t>(shares.chunkWords, 4);
-  for (int64_t c = 0; c < shares.stepChunks; ++c)
-    for (int64_t i = 0; i < shares.chunkWords; i += wide) {
-      Value at = b.add(first, c * shares.chunkWays * shares.chunkWords + i);
-      if (wide == 1) {
-        result.words.push_back(b.load(activations[0], at));
-        continue;
-      }
-      Value words = b.loadWide(activations[0], at, wide);
-      for (int64_t j = 0; j < wide; ++j)
-        result.words.push_back(b.element(words, j));
-    }
-  return result;
-}
-
-SmallVector<Value> TableEmitter::emitStep(DecodeEmitter &e,
-                                          ValueRange rowParams, Value step,
-                                          ValueRange words, ValueRange sums,
-                                          bool mayBeEmpty) {
-  auto body = [&] {
-    IntegerAttr number;
-    Activations own = !kept.empty() && matchPattern(step, m_Constant(&number))
-                          ? kept[number.getInt()]
-                          : loadActivations(step);
-    SmallVector<Value> ints(tableThreadRows, own.init);
-    e.loaded.assign(words.begin(), words.end());
-    for (int64_t c = 0; c < shares.stepChunks; ++c)
-      for (auto [j, codes] :
-           llvm::enumerate(format.emitCodes(e, b.index(0), rowParams))) {
-        Value x = own.words[c * shares.chunkWords +
-                            static_cast<int64_t>(j) % shares.chunkWords];
-        for (auto [row, sum] : llvm::enumerate(ints))
-          sum = emitDot(b, ctx, sum,
-                        b.element(codes, static_cast<int64_t>(row)), x);
-      }
-    Value scale = format.emitIntegerScale(e, rowParams, {});
-    SmallVector<Value> next;
-    for (auto [row, sum] : llvm::enumerate(ints)) {
-      Value value = arith::SIToFPOp::create(b, b.getF32Type(), sum);
-      if (own.zero)
-        value = b.fsub(value, own.zero);
-      Value factor =
-          b.fmul(b.element(scale, static_cast<int64_t>(row)), own.scale);
-      next.push_back(b.fma(value, factor, sums[row]));
-    }
-    return next;
-  };
-  if (!mayBeEmpty)
-    return body();
-  Value hasBlock =
-      b.less(b.add(blockPart, b.mul(step, shares.blockWays)), shares.blocks);
-  auto same = [&] { return SmallVector<Value>(sums); };
-  return b.choose(hasBlock, body, same);
-}
-
-SmallVector<Value> TableEmitter::emitUnit(size_t weight, Value unit, Value next,
-                                          SmallVector<Value> &words) {
-  DecodeEmitter e = decoder(weight, unit);
-  e.copies = tables.copies();
-  SmallVector<Value> rowParams =
-      format.emitRowParams(e, b.index(0), rowBlock(weight, unit));
-  SmallVector<Value> sums(tableThreadRows, b.f32(0.0));
-  int64_t last = shares.steps - 1;
-  auto emit = [&](Value step, bool isLast, ValueRange own, ValueRange before) {
-    return emitStep(e, rowParams, step, own, before,
-                    isLast && shares.isRagged());
-  };
-  if (last <= mostUnrolled) {
-    for (int64_t step = 0; step < last; ++step) {
-      SmallVector<Value> ahead = loadCodes(weight, unit, b.index(step + 1));
-      sums = emit(b.index(step), false, words, sums);
-      words = ahead;
-    }
-  } else {
-    SmallVector<Value> carried(words);
-    carried.append(sums);
-    size_t count = words.size();
-    carried = b.loop(b.index(0), b.index(last), 1, carried,
-                     [&](Value step, ValueRange before) {
-                       SmallVector<Value> ahead =
-                           loadCodes(weight, unit, b.add(step, 1));
-                       ahead.append(emit(step, false, before.take_front(count),
-                                         before.drop_front(count)));
-                       return ahead;
-                     });
-    words.assign(carried.begin(), carried.begin() + count);
-    sums.assign(carried.begin() + count, carried.end());
-  }
-  SmallVector<Value> ahead;
-  if (next)
-    ahead = loadCodes(weight, next, b.index(0));
-  sums = emit(b.index(last), true, words, sums);
-  words = ahead;
-  if (Value scale = format.emitRowScale(e, rowParams))
-    for (auto [row, sum] : llvm::enumerate(sums))
-      sum = b.fmul(sum, b.element(scale, static_cast<int64_t>(row)));
-  return sums;
-}
-
-// Of row lane * 4 + part % 4, in all lanes that have it.
-Value TableEmitter::warpSum(ValueRange sums) {
-  Value sum = emitExchange(b, sums, shares.lanes);
-  for (int64_t lanes = tableThreadRows * shares.lanes; lanes < warpThreads;
-       lanes *= 2)
-    sum = b.fadd(sum, b.shuffleXor(sum, lanes));
-  return sum;
-}
-
-void TableEmitter::finish(const Product &product, size_t i, Value sum,
-                          Value waiting, Value slot, Value row, Value added) {
+void TableMatmul::finish(const Product &product, size_t i, Value sum,
+                         Value waiting, Value slot, Value row, Value added) {
   if (i + 1 < product.count) {
     b.store(sum, waiting, slot);
     return;
@@ -367,8 +139,8 @@ void TableEmitter::finish(const Product &product, size_t i, Value sum,
               added);
 }
 
-void TableEmitter::emitProduct(const Product &product,
-                               SmallVector<Value> words) {
+void TableMatmul::emitProduct(const Product &product,
+                              SmallVector<Value> words) {
   int64_t n = weights[product.first].getN();
   int64_t rows = sig.tableRows, warps = b.threads / warpThreads;
   int64_t rounds = tableRounds(sig, weights[product.first]);
@@ -382,13 +154,13 @@ void TableEmitter::emitProduct(const Product &product,
     bool isLast = i + 1 == product.count;
     if (i > 0) {
       // Whoever is late still looks up in the tables before.
-      words = loadCodes(weight, begin, b.index(0));
+      words = e.loadCodes(weight, begin, b.index(0));
       b.barrier();
-      tables.fill(entries);
+      e.tables.fill(entries);
       b.barrier();
     }
     if (!isLast)
-      entries = tables.load(blobs[weight + 1]);
+      entries = e.tables.load(blobs[weight + 1]);
     int64_t unitBytes =
         weights[weight].getLayout().rowBlockBytes() * rows / rowsPerGroup;
     int64_t ahead = std::max<int64_t>(
@@ -403,12 +175,11 @@ void TableEmitter::emitProduct(const Product &product,
             b.load(residual[0], n % rows ? b.min(row, b.index(n - 1)) : row);
       if (isLast && !next)
         emitLetNextStart(b, ctx);
-      Value sum = warpSum(emitUnit(weight, unit, next, words));
+      Value sum = e.emit(weight, unit, next, words);
       // Who finishes the unit before still reads the other half, and meets all
       // others before that is written again.
       Value half = b.mul(b.rem(round, 2), warps * rows);
-      Value inUnit = b.add(b.mul(lane, tableThreadRows),
-                           b.rem(b.div(inWarp, shares.lanes), tableThreadRows));
+      Value inUnit = e.ownRow();
       auto store = [&] {
         b.store(sum, scratch, b.add(b.add(half, b.mul(warp, rows)), inUnit));
       };
@@ -450,11 +221,11 @@ void TableEmitter::emitProduct(const Product &product,
   }
 }
 
-void TableEmitter::start() {
+void TableMatmul::start() {
   firstWords = forProduct([&](const Product &product) {
     Value begin = firstUnit(product);
-    SmallVector<Value> entries = tables.load(blobs[product.first]);
-    SmallVector<Value> words = loadCodes(product.first, begin, b.index(0));
+    SmallVector<Value> entries = e.tables.load(blobs[product.first]);
+    SmallVector<Value> words = e.loadCodes(product.first, begin, b.index(0));
     for (size_t i = 0; i < product.count; ++i) {
       ::qc::PackedLayout layout = weights[product.first + i].getLayout();
       int64_t rounds = tableRounds(sig, weights[product.first]);
@@ -464,28 +235,25 @@ void TableEmitter::start() {
                std::min(own, aheadBytes / tableGroups(sig) /
                                  static_cast<int64_t>(product.count)));
     }
-    tables.fill(entries);
+    e.tables.fill(entries);
     return words;
   });
   if (sig.normEps)
     emitPrefetchVector(b, gamma[0], sig.weight.getK() * 4);
 }
 
-void TableEmitter::emit() {
+void TableMatmul::emit() {
   if (firstWords.empty())
     start();
   scratch = b.shared(2 * b.threads / warpThreads * sig.tableRows);
   if (sig.quantizes) {
-    activations = emitQuantizedInput(b, inputBlocks, input[0],
-                                     sig.normEps ? Value(gamma[0]) : Value(),
-                                     sig.normEps.value_or(0), 16);
+    e.setActivations(emitQuantizedInput(
+        b, ActivationBlocks::get(sig.weight), input[0],
+        sig.normEps ? Value(gamma[0]) : Value(), sig.normEps.value_or(0), 16));
   } else {
-    activations.assign(input.begin(), input.end());
     b.barrier();
+    e.setActivations(input);
   }
-  if (shares.isKept())
-    for (int64_t step = 0; step < shares.steps; ++step)
-      kept.push_back(loadActivations(b.index(step)));
   forProduct([&](const Product &product) {
     emitProduct(product, firstWords);
     return SmallVector<Value>();
@@ -494,8 +262,8 @@ void TableEmitter::emit() {
 
 Kernel mlir::qc::gpu::tableMatmulKernel(KernelContext &ctx,
                                         const MatmulSignature &sig) {
-  std::optional<TableEmitter> emitter;
-  auto get = [&](GPUBuilder &b, ValueRange args) -> TableEmitter & {
+  std::optional<TableMatmul> emitter;
+  auto get = [&](GPUBuilder &b, ValueRange args) -> TableMatmul & {
     if (!emitter)
       emitter.emplace(b, ctx, sig, args);
     return *emitter;
