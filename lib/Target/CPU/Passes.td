@@ -10,8 +10,10 @@ def LowerToCPUKernelsPass : Pass<"qc-lower-to-cpu-kernels", "::mlir::ModuleOp"> 
     Replaces every function over tensors by one over buffers in which each
     operation is a call of a kernel. Kernels are private functions generated for
     exactly the shapes, formats and CPU at hand, through the format interface;
-    equal kernels exist once. All threads run the function; each kernel call takes
-    a thread's share of the work and a call of `qc_barrier` follows.
+    equal kernels exist once. All threads run the function, and a call of
+    `qc_barrier` follows each kernel call. Rows of products are claimed by threads
+    as they become free (`qc_claim`, include/qc/Runtime/ModelABI.h); of other work
+    each thread takes an equal share.
 
     Buffers are `memref.alloc`s for `qc-plan-memory` to place. The module gets
     the C entry points of the model ABI (`qc_step_prefill`, `qc_step_decode`, `qc_step_score`), test
