@@ -14,7 +14,7 @@ packages=(
   clang-22 lld-22 g++ ninja-build cmake ccache git ca-certificates
   llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools
   nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-  libvulkan-dev mesa-vulkan-drivers spirv-tools
+  libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools
   libgtest-dev libbenchmark-dev libdnnl-dev qemu-user python3 python3-venv
   clang-format-22 clang-tidy-22
 )
