@@ -310,6 +310,8 @@ int main(int argc, char **argv) {
   // One line for the first error; what follows from it helps nobody.
   bool reported = false;
   context.getDiagEngine().registerHandler([&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Warning && !reported)
+      llvm::errs() << "qc-compile: warning: " << diagnostic << "\n";
     if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
       return success();
     if (!reported) {
