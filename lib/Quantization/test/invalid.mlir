@@ -22,6 +22,10 @@
 // DOUBLE: error: cannot quantize 'layers.0.up': {{.*}}double_quant
 // RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-aqlm="iterations=0 output-dir=o" 2>&1 | FileCheck %s --check-prefix=ITERATIONS
 // ITERATIONS: error: option iterations: expected at least 1, found 0
+// RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="clip-steps=100 output-dir=o" 2>&1 | FileCheck %s --check-prefix=CLIP
+// CLIP: error: option clip-steps: expected 0 to 99, found 100
+// RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-nf4="double-quant-block=0 output-dir=o" 2>&1 | FileCheck %s --check-prefix=BLOCK
+// BLOCK: error: option double-quant-block: expected a positive number, found 0
 //
 // RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="output-dir=weights.bin" 2>&1 | FileCheck %s --check-prefix=FOLDER
 // FOLDER: error: cannot write '{{.*}}weights.bin/tiny-rtn-{{.*}}': Not a directory

@@ -56,7 +56,7 @@ struct NF4Pass : public mlir::qc::impl::NF4PassBase<NF4Pass> {
     if (doubleQuant && doubleQuantBlock < 1)
       return mlir::emitError(getOperation().getLoc())
              << "option double-quant-block: expected a positive number, found "
-             << doubleQuantBlock;
+             << doubleQuantBlock.getValue();
     ::qc::LUTFormat format(type, /*bits=*/4, groupSize == -1 ? 0 : groupSize,
                            scale, doubleQuant ? doubleQuantBlock : 0);
     return quantizeWeights(

@@ -66,7 +66,8 @@ struct RTNPass : public mlir::qc::impl::RTNPassBase<RTNPass> {
       kind = Zero::Int;
     if (clipSteps < 0 || clipSteps > 99)
       return mlir::emitError(getOperation().getLoc())
-             << "option clip-steps: expected 0 to 99, found " << clipSteps;
+             << "option clip-steps: expected 0 to 99, found "
+             << clipSteps.getValue();
     ::qc::RtnOptions options;
     options.range = range;
     options.clipSteps = clipSteps;
