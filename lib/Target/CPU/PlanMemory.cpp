@@ -155,6 +155,10 @@ void PlanMemoryPass::runOnOperation() {
     frames[function.getName()] = *frame;
     moveCalleeFrames(module, function, *frame);
   }
+  // It has done its work, and nobody below knows it.
+  for (func::FuncOp function : functions)
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      function.removeArgAttr(i, "qc.frame");
   // The deepest chain of frames; functions do not recurse.
   DenseMap<StringRef, int64_t> total;
   std::function<int64_t(func::FuncOp)> depth = [&](func::FuncOp function) {

@@ -5,7 +5,7 @@
 
 // CHECK: module attributes {qc.arena_bytes = 512 : i64}
 // CHECK-LABEL: func.func private @f(
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x16xf32>, %[[ARENA:[a-z0-9]+]]: memref<?xi8> {qc.arena}, %[[FRAME:[a-z0-9]+]]: index {qc.frame})
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x16xf32>, %[[ARENA:[a-z0-9]+]]: memref<?xi8> {qc.arena}, %[[FRAME:[a-z0-9]+]]: index)
 // CHECK-NOT:     memref.alloc
 // CHECK:         %[[O0:.*]] = arith.constant 0 : index
 // CHECK:         %[[P0:.*]] = arith.addi %[[FRAME]], %[[O0]]
