@@ -6,6 +6,7 @@ message must contain (what it is about, so that a user finds the place).
 
 import contextlib
 import os
+import resource
 import shutil
 import stat
 import struct
@@ -303,6 +304,21 @@ class OutputTest(BadInput):
         with self.full_device() as device:
             self.expect([tools.tool("qc-import"), self.model, "-o", device], "full")
             self.expect([tools.tool("qc-compile"), self.model, "-o", device], "full")
+
+    def test_size_limit(self):
+        """A limit on sizes of files, as a shell's ulimit -f."""
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+        for recipe in ("int4_sym", "none"):
+            out = self.path("out")
+            self.expect(
+                [tools.tool("qc-compile"), self.model, "-o", out, f"--quantize={recipe}"],
+                "File too large",
+                out,
+                preexec_fn=limit,
+            )
 
     @contextlib.contextmanager
     def small_disk(self, size):

@@ -10,6 +10,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
+#include <csignal>
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -153,6 +154,7 @@ static std::string findRuntime(const char *argv0) {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  std::signal(SIGXFSZ, SIG_IGN); // a size limit is an error, not a death
   registerPassManagerCLOptions();
   cl::HideUnrelatedOptions(category);
   std::string parseErrors;

@@ -1,8 +1,13 @@
 //===- qc-opt - Runs passes on qc and lm programs -------------------------===//
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "qc/Tools/Register.h"
+#include "llvm/Support/Signals.h"
+#include <csignal>
 
 int main(int argc, char **argv) {
+  // A size limit is an error, not a death; LLVM's handlers come first.
+  llvm::sys::PrintStackTraceOnErrorSignal(argv[0]);
+  std::signal(SIGXFSZ, SIG_IGN);
   mlir::DialectRegistry registry;
   mlir::qc::registerAllDialects(registry);
   mlir::qc::registerAllPasses();

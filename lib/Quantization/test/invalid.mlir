@@ -29,6 +29,8 @@
 //
 // RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="output-dir=weights.bin" 2>&1 | FileCheck %s --check-prefix=FOLDER
 // FOLDER: error: cannot write '{{.*}}weights.bin/tiny-rtn-{{.*}}': Not a directory
+// RUN: not bash -c "ulimit -f 1; exec qc-opt %S/Inputs/model.mlir --qc-quantize-rtn=output-dir=o" 2>&1 | FileCheck %s --check-prefix=LIMIT
+// LIMIT: error: cannot write '{{.*}}o/tiny-rtn-{{.*}}': File too large (it needs {{[0-9]+}} bytes)
 //
 // NaN and infinity: weight and place. up begins at 768, row 1, column 2 is 26.
 // RUN: %python %S/Inputs/write_floats.py weights.bin 3480 794=nan

@@ -3,6 +3,7 @@
 #include "Program.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -31,6 +32,7 @@ static int runCommand(int argc, char **argv, const std::string &name) {
 int qc::rt::runProgram(int argc, char **argv) {
   std::string name = argc > 0 ? argv[0] : "model";
   name = name.substr(name.find_last_of('/') + 1);
+  std::signal(SIGXFSZ, SIG_IGN); // a size limit is an error, not a death
   int code;
   try {
     code = runCommand(argc, argv, name);
