@@ -7,10 +7,11 @@
 // A whole method, sign binarization with a scale a row, w ~ mean|w| * sign(w):
 //
 //   class Sign final : public qc::Quantizer {
+//   public:
 //     std::string name() const override { return "sign"; }
 //     std::string settings() const override { return ""; }
-//     std::shared_ptr<const qc::Format> formatFor(int64_t, int64_t)
-//         const override {
+//     std::shared_ptr<const qc::Format>
+//     formatFor(int64_t n, int64_t k) const override {
 //       return std::make_shared<qc::GroupedFormat>(/*bits=*/1, /*group=*/0,
 //                                                  qc::DType::F32);
 //     }
@@ -19,18 +20,18 @@
 //              const qc::QuantizeContext &context,
 //              qc::HostWeight &out) const override {
 //       out = qc::allocateWeight(format, w.n, w.k);
-//       auto &codes = out.components[0].bytes, &scales =
-//       out.components[1].bytes; int64_t stride = (w.k + 7) / 8;  // bytes of a
-//       row of 1-bit codes context.forRows(w.n, [&](int64_t begin, int64_t end)
-//       {
+//       uint8_t *codes = out.components[0].bytes.data();
+//       uint8_t *scales = out.components[1].bytes.data();
+//       int64_t stride = (w.k + 7) / 8; // bytes of a row of 1-bit codes
+//       context.forRows(w.n, [&](int64_t begin, int64_t end) {
 //         for (int64_t row = begin; row < end; ++row) {
 //           double sum = 0;
 //           for (int64_t i = 0; i < w.k; ++i) {
-//             sum += std::abs(w.row(row)[i]);
-//             qc::writeBits(codes.data() + row * stride, i, 1, w.row(row)[i] >=
-//             0);
+//             float value = w.row(row)[i];
+//             sum += std::abs(value);
+//             qc::writeBits(codes + row * stride, i, /*bits=*/1, value >= 0);
 //           }
-//           qc::storeFloat(qc::DType::F32, scales.data(), row, sum / w.k);
+//           qc::storeFloat(qc::DType::F32, scales, row, sum / w.k);
 //         }
 //       });
 //       return std::nullopt;
