@@ -28,6 +28,11 @@
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/ToolOutputFile.h"
 #include "llvm/Transforms/Utils/Cloning.h"
+#include <atomic>
+#include <csignal>
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace mlir::qc;
@@ -42,6 +47,27 @@ constexpr StringRef spirvPhases[] = {"import", "quantize", "fuse",
 constexpr StringRef nvptxPhases[] = {"import", "quantize", "fuse",
                                      "pack",   "kernels",  "nvvm"};
 
+/// Of the one WorkFolder, for removeWorkFolder().
+std::atomic<const char *> currentWorkFolder = nullptr;
+
+/// When a signal ends the program; hence system calls only. The folder holds
+/// files, no folders.
+void removeWorkFolder() {
+  if (const char *path = currentWorkFolder) {
+    int fd = ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    alignas(dirent64) char entries[4096];
+    for (ssize_t count;
+         (count = ::getdents64(fd, entries, sizeof(entries))) > 0;)
+      for (ssize_t at = 0; at < count;) {
+        auto *entry = reinterpret_cast<dirent64 *>(entries + at);
+        (void)::unlinkat(fd, entry->d_name, 0);
+        at += entry->d_reclen;
+      }
+    (void)::rmdir(path);
+  }
+  std::raise(SIGINT);
+}
+
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
 public:
@@ -54,7 +80,10 @@ public:
     }
     return std::unique_ptr<WorkFolder>(new WorkFolder(path));
   }
-  ~WorkFolder() { (void)fs::remove_directories(path); }
+  ~WorkFolder() {
+    (void)fs::remove_directories(path);
+    currentWorkFolder = nullptr;
+  }
   StringRef get() const { return path; }
   std::string file(StringRef name) const {
     SmallString<128> result(path);
@@ -63,7 +92,10 @@ public:
   }
 
 private:
-  explicit WorkFolder(StringRef path) : path(path) {}
+  explicit WorkFolder(StringRef path) : path(path) {
+    currentWorkFolder = this->path.c_str();
+    llvm::sys::SetInterruptFunction(removeWorkFolder);
+  }
   SmallString<128> path;
 };
 

@@ -8,9 +8,12 @@ import contextlib
 import os
 import resource
 import shutil
+import signal
 import stat
 import struct
+import subprocess
 import tempfile
+import time
 import unittest
 
 import make_random_model
@@ -205,6 +208,21 @@ class BadInput(tools.Scratch):
             left = [f for f in os.listdir(folder) if f.startswith(name)]
             self.assertEqual(left, [], "files are left behind")
 
+    def interrupt(self, command, out):
+        """Ctrl-C while the command writes under a temporary name."""
+        folder, name = os.path.split(out)
+
+        def left():
+            return [f for f in os.listdir(folder) if f.startswith(name)]
+
+        process = subprocess.Popen(command)
+        while process.poll() is None and not left():
+            time.sleep(0.001)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=120), -signal.SIGINT, "came too late")
+        self.assertEqual(left(), [], "files are left behind")
+
     @contextlib.contextmanager
     def full_device(self):
         """A device without space, that must still be there afterwards: a tool
@@ -305,6 +323,10 @@ class OutputTest(BadInput):
             self.expect([tools.tool("qc-import"), self.model, "-o", device], "full")
             self.expect([tools.tool("qc-compile"), self.model, "-o", device], "full")
 
+    def test_interrupt(self):
+        out = self.path("interrupted")
+        self.interrupt([tools.tool("qc-compile"), self.model, "-o", out], out)
+
     def test_size_limit(self):
         """A limit on sizes of files, as a shell's ulimit -f."""
 
@@ -354,6 +376,14 @@ class ExecutableTest(BadInput):
         cls.story = tools.compile_model(
             os.path.join(tools.EXAMPLES, "stories260K"), os.path.join(cls.folder, "story")
         )
+
+    def test_interrupt(self):
+        ids, out = self.path("ids.txt"), self.path("interrupted.npy")
+        with open(ids, "w") as file:
+            file.write("5 " * 512)
+        # Many threads are slow enough to be interrupted.
+        command = [self.story, "--logits", ids, "--output", out, "--token-by-token"]
+        self.interrupt([*command, "--threads", "64"], out)
 
     def test_intact_executable_runs(self):
         tools.run([self.story, "--prompt", "a", "--tokens", "3", "--temperature", "0"])

@@ -1,7 +1,9 @@
 //===- OutputFile.cpp - A file that appears whole or not at all -----------===//
 #include "OutputFile.h"
 
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
@@ -10,18 +12,42 @@
 
 using namespace qc::rt;
 
+/// The temporary file that a signal would leave behind.
+static std::atomic<const char *> unfinished{nullptr};
+
+/// Handles a signal once: raised again, it ends the program.
+static void removeUnfinished(int signal) {
+  if (const char *name = unfinished)
+    unlink(name);
+  raise(signal);
+}
+
+static void catchSignals() {
+  struct sigaction action = {}, old = {};
+  action.sa_handler = removeUnfinished;
+  action.sa_flags = SA_RESETHAND | SA_NODEFER;
+  for (int signal : {SIGHUP, SIGINT, SIGTERM})
+    if (sigaction(signal, nullptr, &old) == 0 && old.sa_handler == SIG_DFL)
+      sigaction(signal, &action, nullptr);
+}
+
 OutputFile::OutputFile(const std::string &path)
     : path(path), temporary(path + ".tmp" + std::to_string(getpid())) {
   struct stat info;
   direct = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
-  if (direct)
+  if (direct) {
     fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  else
+  } else {
+    catchSignals();
+    unfinished = temporary.c_str(); // a moment early rather than late
     fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                 0666);
-  exists = fd >= 0 && !direct;
-  if (fd < 0)
+    exists = fd >= 0;
+  }
+  if (fd < 0) {
     fail();
+    unfinished = nullptr;
+  }
 }
 
 OutputFile::~OutputFile() {
@@ -29,6 +55,7 @@ OutputFile::~OutputFile() {
     close(fd);
   if (exists)
     unlink(temporary.c_str());
+  unfinished = nullptr;
 }
 
 bool OutputFile::fail() {
