@@ -40,7 +40,7 @@ void mlir::qc::nvptx::buildKernelsToNVVMPipeline(OpPassManager &pm) {
   // Indices of kernels fit 32 bits; 64-bit products are slow on GPUs.
   options.indexBitwidth = 32;
   kernels.addPass(createConvertGpuOpsToNVVMOps(options));
-  kernels.addPass(createLowerAsyncCopiesPass());
+  kernels.addPass(createLowerNVGPUPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());

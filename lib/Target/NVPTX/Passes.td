@@ -16,8 +16,9 @@ def PrepareNVVMPass : Pass<"qc-prepare-nvvm", "::mlir::ModuleOp"> {
     - shared memory that a kernel allocates becomes a workgroup attribution
     - `math.exp` becomes arithmetic (the polynomial of
       `populateMathPolynomialApproximationPatterns`): the function of NVIDIA's
-      libdevice would need the toolkit; `math.sqrt`, `math.absf`, `math.floor` and
-      `math.roundeven` become LLVM's intrinsics, which are instructions of PTX
+      libdevice would need the toolkit; `math.sqrt`, `math.absf`, `math.floor`,
+      `math.roundeven` and `arith.maxnumf` become LLVM's intrinsics, which are instructions of PTX, and
+      `math.exp2` the approximation `ex2.approx.ftz`, 2 ulp at most
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
@@ -26,14 +27,15 @@ def PrepareNVVMPass : Pass<"qc-prepare-nvvm", "::mlir::ModuleOp"> {
   ];
 }
 
-def LowerAsyncCopiesPass : Pass<"qc-lower-async-copies", "::mlir::gpu::GPUModuleOp"> {
-  let summary = "Lower nvgpu.device_async_copy and prefetches";
+def LowerNVGPUPass : Pass<"qc-lower-nvgpu", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "Lower asynchronous copies, loads of matrices and prefetches";
   let description = [{
-    Upstream's pass for the nvgpu dialect describes memory with indices of 64
-    bits, kernels here have indices of 32. So this runs behind the conversion of
-    the rest and takes pointers and indices from the casts that it left. Tokens
-    of the copies must have no users: kernels count groups themselves
-    (`nvvm.cp.async.commit.group`, `nvvm.cp.async.wait.group`).
+    `nvgpu.device_async_copy` and `nvgpu.ldmatrix`. Upstream's pass for the nvgpu
+    dialect describes memory with indices of 64 bits, kernels here have indices of
+    32. So this runs behind the conversion of the rest and takes pointers and
+    indices from the casts that it left. Tokens of the copies must have no users:
+    kernels count groups themselves (`nvvm.cp.async.commit.group`,
+    `nvvm.cp.async.wait.group`).
 
     `llvm.intr.prefetch` becomes an `nvvm.cp.async.bulk.prefetch` of 4 KiB to the
     second-level cache.

@@ -92,6 +92,8 @@ static void callIntrinsics(mlir::gpu::GPUModuleOp module) {
     StringRef name =
         llvm::TypeSwitch<Operation *, StringRef>(op)
             .Case([](math::SqrtOp) { return "llvm.sqrt.f32"; })
+            .Case([](math::Exp2Op) { return "llvm.nvvm.ex2.approx.ftz.f32"; })
+            .Case([](arith::MaxNumFOp) { return "llvm.maxnum.f32"; })
             .Case([](math::AbsFOp) { return "llvm.fabs.f32"; })
             .Case([](math::FloorOp) { return "llvm.floor.f32"; })
             .Case([](math::CopySignOp) { return "llvm.copysign.f32"; })

@@ -15,6 +15,8 @@
 // CHECK-NOT:     math.exp
 // CHECK:         llvm.call_intrinsic "llvm.floor.f32"
 // CHECK:         llvm.call_intrinsic "llvm.sqrt.f32"
+// CHECK:         llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"
+// CHECK:         llvm.call_intrinsic "llvm.maxnum.f32"
 // CHECK:         gpu.return
 gpu.module @kernels {
   gpu.func @k(%x: memref<?xf32>, %y: memref<?xf32>) kernel attributes {known_block_size = array<i32: 64, 1, 1>} {
@@ -23,7 +25,9 @@ gpu.module @kernels {
     %v = memref.load %x[%i] : memref<?xf32>
     %e = math.exp %v : f32
     %s = math.sqrt %e : f32
-    memref.store %s, %shared[%i] : memref<64xf32, #gpu.address_space<workgroup>>
+    %p = math.exp2 %s : f32
+    %m = arith.maxnumf %p, %s : f32
+    memref.store %m, %shared[%i] : memref<64xf32, #gpu.address_space<workgroup>>
     memref.store %s, %y[%i] : memref<?xf32>
     gpu.return
   }

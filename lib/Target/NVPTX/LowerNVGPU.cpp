@@ -1,4 +1,4 @@
-//===- LowerAsyncCopies.cpp - nvgpu.device_async_copy to cp.async ---------===//
+//===- LowerNVGPU.cpp - nvgpu and prefetches to NVVM ----------------------===//
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -8,16 +8,16 @@
 #include "qc/Target/NVPTX/Passes.h"
 
 namespace mlir::qc::nvptx {
-#define GEN_PASS_DEF_LOWERASYNCCOPIESPASS
+#define GEN_PASS_DEF_LOWERNVGPUPASS
 #include "qc/Target/NVPTX/Passes.h.inc"
 } // namespace mlir::qc::nvptx
 
 using namespace mlir;
 
 namespace {
-struct LowerAsyncCopiesPass
-    : mlir::qc::nvptx::impl::LowerAsyncCopiesPassBase<LowerAsyncCopiesPass> {
-  using LowerAsyncCopiesPassBase::LowerAsyncCopiesPassBase;
+struct LowerNVGPUPass
+    : mlir::qc::nvptx::impl::LowerNVGPUPassBase<LowerNVGPUPass> {
+  using LowerNVGPUPassBase::LowerNVGPUPassBase;
   void runOnOperation() override;
 };
 } // namespace
@@ -71,6 +71,36 @@ static LogicalResult lower(nvgpu::DeviceAsyncCopyOp copy) {
   return success();
 }
 
+static LogicalResult lower(nvgpu::LdMatrixOp load) {
+  ImplicitLocOpBuilder b(load.getLoc(), load);
+  auto type = cast<VectorType>(load.getType());
+  Value from = pointerTo(b, load.getSrcMemref(), load.getIndices());
+  if (!from || load.getNumTiles() == 1)
+    return load.emitOpError("must load several matrices from one index of a "
+                            "one-dimensional memref that convert-gpu-to-nvvm "
+                            "has lowered");
+  SmallVector<Type> words(load.getNumTiles(), b.getI32Type());
+  Value loaded = NVVM::LdMatrixOp::create(
+      b, LLVM::LLVMStructType::getLiteral(b.getContext(), words), from,
+      load.getNumTiles(),
+      load.getTranspose() ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+      NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8),
+      NVVM::LdStMatrixEltType::B16);
+  auto row =
+      VectorType::get(type.getShape().drop_front(), type.getElementType());
+  Value rows = LLVM::PoisonOp::create(
+      b, LLVM::LLVMArrayType::get(row, load.getNumTiles()));
+  for (int64_t i = 0; i < type.getShape()[0]; ++i) {
+    Value word = LLVM::ExtractValueOp::create(b, loaded, i);
+    rows = LLVM::InsertValueOp::create(
+        b, rows, LLVM::BitcastOp::create(b, row, word), i);
+  }
+  load.replaceAllUsesWith(
+      UnrealizedConversionCastOp::create(b, type, rows).getResult(0));
+  load.erase();
+  return success();
+}
+
 /// A prefetch becomes one of prefetchBytes bytes at once.
 static void lower(LLVM::Prefetch prefetch) {
   ImplicitLocOpBuilder b(prefetch.getLoc(), prefetch);
@@ -83,17 +113,20 @@ static void lower(LLVM::Prefetch prefetch) {
   prefetch.erase();
 }
 
-void LowerAsyncCopiesPass::runOnOperation() {
+void LowerNVGPUPass::runOnOperation() {
   // Dynamic shared memory, which upstream's conversion defines with 0 bytes.
   for (auto global : getOperation().getOps<LLVM::GlobalOp>())
     if (auto type = dyn_cast<LLVM::LLVMArrayType>(global.getGlobalType());
         type && type.getNumElements() == 0)
       global.setLinkage(LLVM::Linkage::External);
   getOperation().walk([&](LLVM::Prefetch op) { lower(op); });
-  SmallVector<nvgpu::DeviceAsyncCopyOp> copies;
-  getOperation().walk(
-      [&](nvgpu::DeviceAsyncCopyOp op) { copies.push_back(op); });
-  for (nvgpu::DeviceAsyncCopyOp copy : copies)
-    if (failed(lower(copy)))
-      return signalPassFailure();
+  WalkResult result = getOperation().walk([&](Operation *op) -> WalkResult {
+    if (auto copy = dyn_cast<nvgpu::DeviceAsyncCopyOp>(op))
+      return lower(copy);
+    if (auto load = dyn_cast<nvgpu::LdMatrixOp>(op))
+      return lower(load);
+    return success();
+  });
+  if (result.wasInterrupted())
+    signalPassFailure();
 }
