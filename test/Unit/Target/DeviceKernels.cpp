@@ -1,11 +1,7 @@
 //===- DeviceKernels.cpp - GPU kernels against the definition -------------===//
 #include "DeviceKernels.h"
 
-#include "DeviceModel.h"
-#include "mlir/Dialect/Func/Extensions/AllExtensions.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Parser/Parser.h"
-#include "qc/Dialect/LM/IR/LMDialect.h"
+#include "TestModel.h"
 #include "qc/Target/GPU/Passes.h"
 
 #include "llvm/Support/FormatVariadic.h"
@@ -15,73 +11,15 @@ using namespace ::qc::test;
 using ::qc::Format;
 using ::qc::HostWeight;
 
-namespace {
-
-/// A weight of the test model.
-struct Item {
-  std::string format;
-  const Format &host;
-  const HostWeight &weight;
-};
+/// Tokens of a step, and positions.
+static constexpr int64_t maxTokens = 80;
 
 /// logits = embedding(ids) times `weight`.
-class TestModel {
-public:
-  static constexpr int64_t maxTokens = 80;
-  /// Null: `error` says why.
-  static std::unique_ptr<TestModel>
-  create(const DeviceTarget &target, const Item &embedding, const Item &weight,
-         std::string &error, Arithmetic arithmetic = Arithmetic::F32);
-
-  std::vector<float> run(int step, std::vector<int32_t> ids,
-                         std::string &error);
-  ::qc::rt::Device &get() { return *device; }
-  int stepFor(int step, size_t count) {
-    return ::qc::rt::stepFor(model->get(), step, count);
-  }
-
-private:
-  int64_t n = 0;
-  std::vector<uint8_t> blob;
-  std::unique_ptr<DeviceModel> model;
-  std::unique_ptr<::qc::rt::Device> device;
-};
-
-} // namespace
-
-std::unique_ptr<TestModel> TestModel::create(const DeviceTarget &target,
-                                             const Item &embedding,
-                                             const Item &weight,
-                                             std::string &error,
-                                             Arithmetic arithmetic) {
-  DialectRegistry registry;
-  registry.insert<mlir::qc::QCDialect, lm::LMDialect, func::FuncDialect,
-                  arith::ArithDialect>();
-  func::registerAllExtensions(registry);
-  target.addExtensions(registry);
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  context.loadAllAvailableDialects();
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    error += diagnostic.str() + "\n";
-    return success();
-  });
-  auto result = std::make_unique<TestModel>();
-  std::string source, types[2];
-  const Item *items[] = {&embedding, &weight};
-  for (int i = 0; i < 2; ++i) {
-    std::vector<uint8_t> bytes =
-        packed(items[i]->host, items[i]->weight, mlir::qc::gpu::packedRows);
-    result->blob.resize((result->blob.size() + 255) / 256 * 256);
-    types[i] = llvm::formatv("!qc.weight<{0}x{1}, #qc.{2}, packed<{3}>>",
-                             items[i]->weight.n, items[i]->weight.k,
-                             items[i]->format, mlir::qc::gpu::packedRows);
-    source += llvm::formatv(
-        "qc.weight @w{0} : {1} = [#qc.external<\"none\", {2}, {3}>]\n", i,
-        types[i], result->blob.size(), bytes.size());
-    result->blob.insert(result->blob.end(), bytes.begin(), bytes.end());
-  }
-  result->blob.resize((result->blob.size() + 255) / 256 * 256);
-  result->n = weight.weight.n;
+static std::unique_ptr<TestModel>
+createProduct(const DeviceTarget &target, const Item &embedding,
+              const Item &weight, std::string &error,
+              Arithmetic arithmetic = Arithmetic::F32) {
+  std::string source;
   for (auto [name, ids] : {std::pair<StringRef, StringRef>{"decode", "1"},
                            std::pair<StringRef, StringRef>{"score", "?"}})
     source += llvm::formatv(
@@ -92,43 +30,10 @@ std::unique_ptr<TestModel> TestModel::create(const DeviceTarget &target,
              %y = qc.matmul %x, [%w] arithmetic(<{6}>) : (tensor<{1}x{3}xf32>, {5}) -> tensor<{1}x{2}xf32>
              return %y : tensor<{1}x{2}xf32>
            })",
-        name, ids, weight.weight.n, weight.weight.k, types[0], types[1],
-        arithmetic == Arithmetic::F32 ? "f32" : "int8");
-  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, &context);
-  if (!module)
-    return nullptr;
-  PassManager pm(&context);
-  target.addPasses(pm, arithmetic, maxTokens);
-  if (failed(pm.run(*module)))
-    return nullptr;
-  auto code = target.serialize(*module);
-  if (!code) {
-    error += llvm::toString(code.takeError());
-    return nullptr;
-  }
-  result->model = std::make_unique<DeviceModel>(
-      (*module)->getAttrOfType<DictionaryAttr>("qc.device"), target.name,
-      target.codeKind, target.features(arithmetic), std::move(*code), result->n,
-      target.arch);
-  ::qc::rt::DeviceOptions wanted;
-  wanted.capacity = maxTokens;
-  ::qc::rt::DeviceError reason;
-  result->device = createDevice(result->model->get(), result->blob.data(),
-                                result->blob.size(), wanted, reason);
-  if (!result->device) {
-    error = reason.message;
-    return nullptr;
-  }
-  return result;
-}
-
-std::vector<float> TestModel::run(int step, std::vector<int32_t> ids,
-                                  std::string &error) {
-  std::vector<float> out(ids.size() * static_cast<size_t>(n), NAN);
-  ::qc::rt::DeviceError reason;
-  if (!device->run(step, ids, 0, out.data(), reason))
-    error = reason.message;
-  return out;
+        name, ids, weight.weight.n, weight.weight.k, embedding.type(),
+        weight.type(), arithmetic == Arithmetic::F32 ? "f32" : "int8");
+  return TestModel::create(target, {embedding, weight}, source, weight.weight.n,
+                           maxTokens, maxTokens, error, arithmetic);
 }
 
 bool ::qc::test::hasDevice(const DeviceTarget &target, std::string &why,
@@ -156,20 +61,6 @@ bool ::qc::test::hasDevice(const DeviceTarget &target, std::string &why,
   return false;
 }
 
-/// A matrix of f32.
-static HostWeight floatWeight(int64_t n, int64_t k,
-                              const std::vector<float> &values) {
-  HostWeight weight;
-  weight.n = n;
-  weight.k = k;
-  std::string error;
-  auto format = ::qc::parseFormat("float<f32>", error);
-  ::qc::Tensor tensor(format->components(n, k).front());
-  std::memcpy(tensor.bytes.data(), values.data(), values.size() * 4);
-  weight.components.push_back(std::move(tensor));
-  return weight;
-}
-
 void ::qc::test::checkProduct(const DeviceTarget &target,
                               const std::string &spelling, const Format &format,
                               Shape shape, Arithmetic arithmetic) {
@@ -195,8 +86,8 @@ void ::qc::test::checkProduct(const DeviceTarget &target,
   std::string error;
   auto plain = ::qc::parseFormat("float<f32>", error);
   HostWeight inputs = floatWeight(tokens, shape.k, x);
-  auto model = TestModel::create(target, {"float<f32>", *plain, inputs},
-                                 {spelling, format, weight}, error, arithmetic);
+  auto model = createProduct(target, {"float<f32>", *plain, inputs},
+                             {spelling, format, weight}, error, arithmetic);
   ASSERT_TRUE(model) << spelling << ": " << error;
   auto check = [&](const std::vector<int32_t> &ids,
                    const std::vector<float> &y) {
@@ -242,12 +133,12 @@ void ::qc::test::checkProduct(const DeviceTarget &target,
     std::vector<int32_t> ids(m);
     for (size_t i = 0; i < m; ++i)
       ids[i] = static_cast<int32_t>((i * 5 + m) % tokens);
-    check(ids, model->run(model->stepFor(QC_STEP_SCORE, m), ids, error));
+    check(ids, model->run(model->stepFor(QC_STEP_SCORE, m), ids, 0, error));
     ASSERT_EQ(error, "");
     if (testing::Test::HasFatalFailure())
       return;
   }
-  check({7}, model->run(QC_STEP_DECODE, {7}, error));
+  check({7}, model->run(QC_STEP_DECODE, {7}, 0, error));
   ASSERT_EQ(error, "");
 }
 
@@ -278,8 +169,8 @@ void ::qc::test::checkDecode(const DeviceTarget &target,
     ones[i * k + i] = 1;
   HostWeight identity = floatWeight(weight.k, weight.k, ones);
   auto plain = ::qc::parseFormat("float<f32>", error);
-  auto model = TestModel::create(target, {spelling, *format, weight},
-                                 {"float<f32>", *plain, identity}, error);
+  auto model = createProduct(target, {spelling, *format, weight},
+                             {"float<f32>", *plain, identity}, error);
   ASSERT_TRUE(model) << error;
   // What rounds before it is scaled, see CPUKernelTest.
   bool twice = (spelling.find("codebook") == 0 &&
@@ -287,12 +178,12 @@ void ::qc::test::checkDecode(const DeviceTarget &target,
                spelling.find("zero = f") != std::string::npos;
   std::vector<double> expected(k);
   int64_t different = 0;
-  for (int64_t first = 0; first < weight.n; first += TestModel::maxTokens) {
+  for (int64_t first = 0; first < weight.n; first += maxTokens) {
     std::vector<int32_t> ids;
-    for (int64_t row = first;
-         row < std::min(weight.n, first + TestModel::maxTokens); ++row)
+    for (int64_t row = first; row < std::min(weight.n, first + maxTokens);
+         ++row)
       ids.push_back(static_cast<int32_t>(row));
-    std::vector<float> decoded = model->run(QC_STEP_SCORE, ids, error);
+    std::vector<float> decoded = model->run(QC_STEP_SCORE, ids, 0, error);
     ASSERT_EQ(error, "");
     for (size_t r = 0; r < ids.size(); ++r) {
       format->decodeRow(weight.views(), weight.n, weight.k, ids[r],
@@ -329,8 +220,8 @@ static void checkTop(const DeviceTarget &target, std::vector<float> logits,
   // Row `id` of the embedding times the only column: factors[id] * logits.
   HostWeight rows = floatWeight(n, 1, factors),
              column = floatWeight(n, 1, logits);
-  auto model = TestModel::create(target, {"float<f32>", *plain, rows},
-                                 {"float<f32>", *plain, column}, error);
+  auto model = createProduct(target, {"float<f32>", *plain, rows},
+                             {"float<f32>", *plain, column}, error);
   ASSERT_TRUE(model) << error;
   auto expected = [&](int32_t id) {
     std::vector<int32_t> order(logits.size());
