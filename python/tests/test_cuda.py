@@ -81,18 +81,19 @@ class CudaTest(tools.Scratch):
         with self.driver(executable):
             return tools.generate_ids(executable, ids, count)
 
-    def check_golden(self, source, prompts, cache, bound):
+    def check_golden(self, source, prompts, cache, bound, *options):
         golden = np.load(f"{source}/golden.npz")
-        executable = self.compile(source, "--quantize=none", f"--kv-cache={cache}")
+        options = ("--quantize=none", f"--kv-cache={cache}", *options)
+        executable = self.compile(source, *options)
         for ids_key, logits_key, greedy_key in prompts:
             ids = self.write_ids(golden[ids_key])
             prefill = self.logits(executable, ids)
             decode = self.logits(executable, ids, "--token-by-token")
             error = tools.relative(prefill, golden[logits_key])
             apart = tools.relative(decode, prefill)
+            name = " ".join((os.path.basename(source), "cuda", *options[1:], ids_key))
             print(
-                f"{os.path.basename(source)} cuda {cache} {ids_key}: "
-                f"{error:.1e} to transformers, {apart:.1e} prefill to decode"
+                f"{name}: {error:.1e} to transformers, {apart:.1e} prefill to decode"
             )
             self.assertLessEqual(error, bound)
             self.assertLessEqual(apart, bound)
@@ -197,15 +198,17 @@ class CudaTest(tools.Scratch):
                 self.assertRegex(done.stderr, rf"^\S+: error: .*{message}[^\n]*\n$")
 
     def test_self_test(self):
-        for recipe, arch, tests in (
-            ("int4_sym", "sm_75", 3),
-            ("nf4", "sm_75", 3),
-            ("int8", "sm_75", 2),
-            ("e8p", "sm_75", 3),
-            ("none", "sm_75", 2),
-            ("int4_sym", "sm_80", 4),  # with steps of few tokens
+        heads_of_16 = tools.shared("models", "babyllama-tok105")
+        for source, recipe, arch, tests in (
+            (STORIES, "int4_sym", "sm_75", 3),
+            (STORIES, "nf4", "sm_75", 3),
+            (STORIES, "int8", "sm_75", 2),
+            (STORIES, "e8p", "sm_75", 3),
+            (STORIES, "none", "sm_75", 2),
+            (STORIES, "int4_sym", "sm_80", 4),  # with steps of few tokens
+            (heads_of_16, "none", "sm_80", 2),  # attention on tensor cores
         ):
-            gpu = self.compile(STORIES, f"--quantize={recipe}", f"--gpu-arch={arch}")
+            gpu = self.compile(source, f"--quantize={recipe}", f"--gpu-arch={arch}")
             with self.driver(gpu):
                 done = tools.run([gpu, "--self-test"])
             device = "" if ON_GPU else "Emulated GPU A"
@@ -295,21 +298,21 @@ class CudaTest(tools.Scratch):
 
 
 def add_cases():
-    # The bounds of test_vulkan.py, whose kernels these are.
-    for cache, bound in (("f32", 1e-3), ("f16", 1e-2)):
-        for family in FAMILIES:
+    # The bounds of test_vulkan.py, whose kernels these are; with sm_80 attention is
+    # on tensor cores.
+    for bound, cache, *options in (
+        (1e-3, "f32"),
+        (1e-2, "f16"),
+        (1e-2, "f16", "--gpu-arch=sm_80"),
+    ):
+        sources = [(("golden", family), RANDOM) for family in FAMILIES]
+        sources += [(("models", model), prompts) for model, prompts in TRAINED.items()]
+        for source, prompts in sources:
 
-            def case(self, family=family, cache=cache, bound=bound):
-                self.check_golden(tools.shared("golden", family), RANDOM, cache, bound)
+            def case(self, source=source, row=(prompts, cache, bound, *options)):
+                self.check_golden(tools.shared(*source), *row)
 
-            setattr(CudaTest, identifier("test", family, cache), case)
-        for model, prompts in TRAINED.items():
-
-            def case(self, model=model, prompts=prompts, cache=cache, bound=bound):
-                source = tools.shared("models", model)
-                self.check_golden(source, prompts, cache, bound)
-
-            setattr(CudaTest, identifier("test", model, cache), case)
+            setattr(CudaTest, identifier("test", source[1], cache, *options), case)
 
 
 add_cases()

@@ -74,6 +74,14 @@ Kernel appendKernel(KernelContext &ctx, const CacheLayout &cache);
 Kernel attentionKernel(KernelContext &ctx, const CacheLayout &cache,
                        int64_t heads, double scale,
                        std::optional<int64_t> window);
+/// The same on tensor cores, where it is made for the cache: queries and
+/// probabilities are f16, sums f32. (heads, tokens / attentionTokens)
+Kernel tensorAttentionKernel(KernelContext &ctx, const CacheLayout &cache,
+                             int64_t heads, double scale,
+                             std::optional<int64_t> window);
+bool canAttendOnTensorCores(const KernelContext &ctx, const CacheLayout &cache);
+/// Tokens of a workgroup.
+inline constexpr int64_t attentionTokens = 64;
 
 /// What attentionStepKernel() does besides: columns of the rotary tables of the
 /// query and of the key, 0 if they come rotated.

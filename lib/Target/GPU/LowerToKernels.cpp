@@ -482,9 +482,15 @@ LogicalResult StepLowering::lower(lm::AttentionOp op, Map &map) {
   launch(appendKernel(ctx, cache), cache.appendGroups(), rows(query),
          {state(), map[op.getKey()].region, map[op.getValue()].region, layer});
   MemoryRegion out = allocate(op.getResult(), query.perToken, map).region;
-  launch(attentionKernel(ctx, cache, heads, op.getScale().convertToDouble(),
-                         window),
-         heads, rows(query), {state(), query.region, layer, out});
+  double scale = op.getScale().convertToDouble();
+  SmallVector<MemoryRegion> regions = {state(), query.region, layer, out};
+  // Few tokens waste most of a tile.
+  if (query.perToken && !isFew() && canAttendOnTensorCores(ctx, cache))
+    launch(tensorAttentionKernel(ctx, cache, heads, scale, window), heads,
+           {1, static_cast<uint32_t>(attentionTokens)}, regions);
+  else
+    launch(attentionKernel(ctx, cache, heads, scale, window), heads,
+           rows(query), regions);
   return success();
 }
 

@@ -11,13 +11,14 @@
 // machine instead, from PTX.
 //
 //===----------------------------------------------------------------------===//
-#include "DeviceKernels.h"
+#include "DeviceAttention.h"
 #include "qc/Target/GPU/Passes.h"
 #include "qc/Target/NVPTX/PTX.h"
 #include "qc/Target/NVPTX/Passes.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Transforms/Utils/Cloning.h"
 
@@ -137,16 +138,22 @@ TEST_P(NVPTXKernelTest, DecodeIsExactOnEveryCodePoint) {
   checkDecode(target, GetParam());
 }
 
-TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
-  std::string ptxas = mlir::qc::nvptx::findPtxas("");
-  if (ptxas.empty())
-    GTEST_SKIP() << "skipped: no ptxas";
+/// The target, which fails where assembleAll() does.
+static DeviceTarget assemblingTarget(const std::string &ptxas) {
   DeviceTarget assembling = target;
-  assembling.serialize = [&](ModuleOp module) -> llvm::Expected<std::string> {
+  assembling.serialize = [=](ModuleOp module) -> llvm::Expected<std::string> {
     if (llvm::Error error = assembleAll(module, ptxas))
       return std::move(error);
     return makeCode(module);
   };
+  return assembling;
+}
+
+TEST_P(NVPTXKernelTest, AssemblesWithoutSpills) {
+  std::string ptxas = mlir::qc::nvptx::findPtxas("");
+  if (ptxas.empty())
+    GTEST_SKIP() << "skipped: no ptxas";
+  DeviceTarget assembling = assemblingTarget(ptxas);
   std::string error;
   auto format = ::qc::parseFormat(GetParam(), error);
   ASSERT_TRUE(format) << error;
@@ -183,6 +190,54 @@ TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {
   if (!testing::Test::HasFatalFailure())
     checkTop(target);
 }
+
+namespace {
+
+class NVPTXAttentionTest : public testing::TestWithParam<AttentionCase> {
+protected:
+  static void SetUpTestSuite() { loadDriver(); }
+};
+
+} // namespace
+
+TEST_P(NVPTXAttentionTest, MatchesSoftmax) {
+  checkAttention(target, GetParam(), Arithmetic::F32, /*isHalf=*/false);
+}
+
+/// Whether tensor cores take heads and cache.
+static bool isOnTensorCores(const AttentionCase &attention) {
+  return attention.headDim % 16 == 0 && StringRef(attention.element) != "f32";
+}
+
+// Where ptxas is, no register is spilled, either.
+TEST_P(NVPTXAttentionTest, OnTensorCoresMatchesSoftmax) {
+  std::string ptxas = mlir::qc::nvptx::findPtxas("");
+  checkAttention(ptxas.empty() ? target : assemblingTarget(ptxas), GetParam(),
+                 Arithmetic::Int8OnTensorCores, isOnTensorCores(GetParam()));
+}
+
+// Heads of every size of a step of matrices, with and without others that share
+// keys and values; windows within a block, over several, and of one position.
+INSTANTIATE_TEST_SUITE_P(
+    Caches, NVPTXAttentionTest,
+    testing::Values(
+        AttentionCase{"f16", 16, 2, 1}, AttentionCase{"f16", 48, 1, 1, 1},
+        AttentionCase{"f16", 64, 4, 2}, AttentionCase{"f16", 80, 2, 2, 50},
+        AttentionCase{"f16", 96, 1, 1}, AttentionCase{"f16", 128, 3, 1},
+        AttentionCase{"f16", 128, 2, 2, 100},
+        AttentionCase{"f16", 256, 2, 1, 130}, AttentionCase{"i8", 16, 2, 1, 40},
+        AttentionCase{"i8", 64, 2, 1}, AttentionCase{"i8", 80, 2, 2},
+        AttentionCase{"i8", 128, 2, 1, 90}, AttentionCase{"i8", 256, 1, 1},
+        // Without matrices.
+        AttentionCase{"f16", 24, 2, 1}, AttentionCase{"f32", 64, 2, 1}),
+    [](const testing::TestParamInfo<AttentionCase> &info) {
+      const AttentionCase &own = info.param;
+      std::string name = llvm::formatv("{0}_{1}_{2}x{3}", own.element,
+                                       own.heads, own.cacheHeads, own.headDim);
+      if (own.window)
+        name += "_window" + std::to_string(*own.window);
+      return name;
+    });
 
 INSTANTIATE_TEST_SUITE_P(Formats, NVPTXKernelTest, testing::ValuesIn(formats),
                          formatTestName);
