@@ -207,6 +207,7 @@ class CudaTest(tools.Scratch):
             (STORIES, "none", "sm_75", 2),
             (STORIES, "int4_sym", "sm_80", 4),  # with steps of few tokens
             (heads_of_16, "none", "sm_80", 2),  # attention on tensor cores
+            (heads_of_16, "int8", "sm_80", 3),
         ):
             gpu = self.compile(source, f"--quantize={recipe}", f"--gpu-arch={arch}")
             with self.driver(gpu):

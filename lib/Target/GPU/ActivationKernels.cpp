@@ -53,8 +53,10 @@ static Value toInteger(GPUBuilder &b, Value v) {
 /// a part of one. 0 if blocks are not made like that.
 static int64_t quantizeLanes(const KernelContext &ctx,
                              const ActivationBlocks &layout) {
-  bool isWhole =
-      layout.blockK == layout.paddedBlockK && layout.k % layout.blockK == 0;
+  // Nor is there an empty block behind the last one, where the last group of
+  // the weight is not full.
+  bool isWhole = layout.blockK == layout.paddedBlockK &&
+                 layout.blocks * layout.blockK == layout.k;
   bool fits = layout.blockK >= 4 && layout.blockK <= 128 &&
               llvm::isPowerOf2_64(static_cast<uint64_t>(layout.blockK));
   return ctx.hasWarps() && isWhole && fits ? layout.blockK / 4 : 0;

@@ -185,6 +185,18 @@ TEST_P(NVPTXKernelTest, TablesServeAllShares) {
   }
 }
 
+// Two and a half groups of 64 are five blocks of 32 activations and an empty
+// one.
+TEST(NVPTXProductTest, LastGroupIsPartial) {
+  loadDriver();
+  std::string error, spelling = "grouped<bits = 4, group = 64, scale = f16>";
+  auto format = ::qc::parseFormat(spelling, error);
+  for (Arithmetic arithmetic :
+       {Arithmetic::Int8, Arithmetic::Int8OnTensorCores})
+    if (!testing::Test::HasFatalFailure())
+      checkProduct(target, spelling, *format, {40, 160}, arithmetic);
+}
+
 TEST(NVPTXSamplingTest, ChoosesAsASortDoes) {
   loadDriver();
   if (!testing::Test::HasFatalFailure())
@@ -217,15 +229,16 @@ TEST_P(NVPTXAttentionTest, OnTensorCoresMatchesSoftmax) {
 }
 
 // Heads of every size of a step of matrices, with and without others that share
-// keys and values; windows within a block, over several, and of one position.
+// keys and values; windows within a block, over several (of 148: the last of
+// 276 positions sees all but one of a block), and of one position.
 INSTANTIATE_TEST_SUITE_P(
     Caches, NVPTXAttentionTest,
     testing::Values(
         AttentionCase{"f16", 16, 2, 1}, AttentionCase{"f16", 48, 1, 1, 1},
         AttentionCase{"f16", 64, 4, 2}, AttentionCase{"f16", 80, 2, 2, 50},
         AttentionCase{"f16", 96, 1, 1}, AttentionCase{"f16", 128, 3, 1},
-        AttentionCase{"f16", 128, 2, 2, 100},
-        AttentionCase{"f16", 256, 2, 1, 130}, AttentionCase{"i8", 16, 2, 1, 40},
+        AttentionCase{"f16", 128, 2, 2, 148},
+        AttentionCase{"f16", 256, 2, 1, 148}, AttentionCase{"i8", 16, 2, 1, 40},
         AttentionCase{"i8", 64, 2, 1}, AttentionCase{"i8", 80, 2, 2},
         AttentionCase{"i8", 128, 2, 1, 90}, AttentionCase{"i8", 256, 1, 1},
         // Without matrices.
