@@ -15,7 +15,7 @@ struct AttentionCase {
 };
 
 /// GoogleTest failures if attention over the KV cache is further from softmax
-/// in double than its roundings take it: steps of 17, 64, 70, 129, 1 and 5
+/// in double than its roundings take it: steps of 62, 17, 64, 70, 129, 1 and 5
 /// tokens, one behind the other. `isHalf`: the target multiplies f16 (queries
 /// and probabilities are rounded), else f32.
 void checkAttention(const DeviceTarget &target, const AttentionCase &attention,
