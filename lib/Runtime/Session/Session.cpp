@@ -124,8 +124,10 @@ void Session::stepOnCPU(int kind, std::span<const int32_t> ids, float *out) {
     ThreadPool::Waits waits = pool->waits(TeamSize::tolerated * seconds);
     teamSize->observe(count, seconds, waits.seconds, waits.threads);
   }
-  // After single tokens only: a prompt's first answer should not wait.
-  if (count == 1 && !hugePages.isDone()) {
+  // Not after long prompts, which read each weight once for many tokens: their
+  // first answer should not wait.
+  constexpr int64_t few = 16;
+  if (count <= few && !hugePages.isDone()) {
     int64_t share =
         (hugePages.piecesPerStep() + pool->size() - 1) / pool->size();
     pool->run([&](int64_t) {
