@@ -35,10 +35,25 @@ struct Rates {
 };
 } // namespace
 
+int Program::benchSizes(int64_t &prompt, int64_t &tokens) {
+  int64_t most =
+      options.context ? options.context : activeModel().max_positions;
+  for (auto [name, count] : {std::pair("--bench-prompt", options.benchPrompt),
+                             std::pair("--bench-tokens", options.benchTokens)})
+    if (options.has(name) && count > most)
+      return fail(UsageError, std::string(name) + " " + std::to_string(count) +
+                                  (options.context ? ": --context has "
+                                                   : ": the model has ") +
+                                  std::to_string(most) + " positions");
+  prompt = std::min(options.benchPrompt, most);
+  tokens = std::min(options.benchTokens, most);
+  return Success;
+}
+
 int Program::runBench() {
-  int64_t most = contextSize();
-  int64_t prompt = std::min(options.benchPrompt, most);
-  int64_t tokens = std::min(options.benchTokens, most);
+  int64_t prompt, tokens;
+  if (int code = benchSizes(prompt, tokens))
+    return code;
   if (int code = createSession(std::max(prompt, tokens)))
     return code;
   // Which tokens does not matter, but not all the same: rows of the embedding

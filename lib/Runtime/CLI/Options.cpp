@@ -256,6 +256,7 @@ bool qc::rt::parseOptions(int argc, char **argv, Options &options,
               expected;
       return false;
     }
+    options.given.push_back(option->name);
   }
   return checkCombination(options, error);
 }

@@ -5,7 +5,9 @@
 #include "qc/Runtime/Evaluate/Evaluate.h"
 #include "qc/Runtime/Sampling/Sampler.h"
 
+#include <algorithm>
 #include <optional>
+#include <string_view>
 
 namespace qc::rt {
 
@@ -38,6 +40,11 @@ struct Options {
   PerplexityMode mode = PerplexityMode::Windows;
   int64_t perplexityTokens = 0, window = 0;
   int64_t benchPrompt = 512, benchTokens = 128, repeat = 3;
+
+  std::vector<std::string_view> given; ///< names on the command line
+  bool has(std::string_view name) const {
+    return std::find(given.begin(), given.end(), name) != given.end();
+  }
 };
 
 /// False and one line in `error` for an unknown option or a bad value.

@@ -60,9 +60,11 @@ static void print(const char *step, const DeviceProfile &profile,
 
 /// The prompt's step first; decoding then has that many positions behind it.
 int Program::runProfile() {
-  int64_t prompt =
-      std::min({options.benchPrompt, contextSize(), activeModel().max_tokens});
-  int64_t position = std::min(options.benchTokens, contextSize()) - 1;
+  int64_t prompt, tokens;
+  if (int code = benchSizes(prompt, tokens))
+    return code;
+  prompt = std::min(prompt, activeModel().max_tokens);
+  int64_t position = tokens - 1;
   DeviceError error;
   auto device = openDevice(std::max(prompt, position + 1), error);
   if (!device)

@@ -36,6 +36,9 @@ private:
   int checkDevice();
   int selfTestDevice();
   int64_t contextSize() const;
+  /// Defaults of --bench-prompt and --bench-tokens shrink to the context; what
+  /// was asked for is measured, or an error.
+  int benchSizes(int64_t &prompt, int64_t &tokens);
   int needTokenizer();
   const void *weights() const { return payload->section("weights").data(); }
   bool isEnd(int32_t id) const;

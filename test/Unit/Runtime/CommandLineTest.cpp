@@ -66,6 +66,12 @@ TEST_F(CommandLineTest, BadValues) {
               "--context 513: the model has 512 positions");
   expectError({"--perplexity", dir.write("t", "text"), "--window=513"}, 2,
               "--window 513: the model has 512 positions");
+  for (std::string option : {"--bench-prompt", "--bench-tokens"}) {
+    expectError({"--bench", option, "513"}, 2,
+                option + " 513: the model has 512 positions");
+    expectError({"--bench", option, "9", "--context", "8"}, 2,
+                option + " 9: --context has 8 positions");
+  }
 }
 
 TEST_F(CommandLineTest, BadPrompts) {
