@@ -146,6 +146,10 @@ COMPILE_OPTIONS = {
     "quantize_unknown": (["--quantize=int5"], r"int5"),
     "group_size_not_a_number": (["--group-size=abc"], r"group-size"),
     "group_size_negative": (["--group-size=-7"], r"group-size.*-7|-7"),
+    "group_size_without_groups": (
+        ["--quantize=none", "--group-size=7"], r"--group-size.*--quantize",
+    ),
+    "tune_seconds_without_tune": (["--tune-seconds=7"], r"--tune-seconds.*--tune$"),
     "mcpu_unknown": (["--mcpu=i8086"], r"i8086"),
     "target_unknown": (["--target=toaster"], r"toaster"),
     "emit_unknown": (["--emit=jar"], r"jar"),
@@ -154,7 +158,7 @@ COMPILE_OPTIONS = {
     "activations_unknown": (["--activations=int3"], r"int3"),
     "max_tokens_zero": (["--max-tokens=0"], r"max-tokens"),
     "option_unknown": (["--frobnicate"], r"frobnicate"),
-}
+}  # fmt: skip
 # Options of the executable; IDS and TEXT stand for files made by the case.
 RUN = {
     "option_unknown": (["--frobnicate"], r"frobnicate"),

@@ -239,11 +239,17 @@ int main(int argc, char **argv) {
   if (groupSize < -1)
     return usage("group-size", std::to_string(groupSize),
                  "a positive number or -1");
+  if (groupSize.getNumOccurrences() &&
+      (quantize == "none" ||
+       (quantize.empty() && llvm::sys::fs::is_regular_file(input))))
+    return fail("--group-size is for quantization: --quantize is none"), 2;
   if (maxTokens < 1 || maxTokens > 65536)
     return usage("max-tokens", std::to_string(maxTokens), "1 to 65536");
 
   if (tuneSeconds < 1 || tuneSeconds > 3600)
     return usage("tune-seconds", std::to_string(tuneSeconds), "1 to 3600");
+  if (tuneSeconds.getNumOccurrences() && !tune)
+    return fail("--tune-seconds is for --tune"), 2;
   if (tune && (noTuning || !tuning.empty()))
     return fail("--tune excludes --no-tuning and --tuning"), 2;
   if (tune && !oneOf(compileTo, {"", "kernels", "llvm"}))

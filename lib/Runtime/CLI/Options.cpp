@@ -57,8 +57,7 @@ Examples:
 
 namespace {
 
-template <typename T>
-bool parseNumber(std::string_view text, T &value) {
+template <typename T> bool parseNumber(std::string_view text, T &value) {
   const char *end = text.data() + text.size();
   auto [at, code] = std::from_chars(text.data(), end, value);
   return code == std::errc() && at == end && !text.empty();
@@ -186,6 +185,52 @@ static std::vector<Option> optionTable(Options &o) {
   };
 }
 
+/// Options that only some commands have would be ignored by the others.
+static bool checkCommandOf(const Options &options, std::string_view command,
+                           std::string &error) {
+  // "": a text from standard input or a conversation.
+  using Commands = std::vector<std::string_view>;
+  static const Commands texts = {"--prompt", "--prompt-file", ""},
+                        sampled = {"--prompt", "--prompt-file",
+                                   "--generate-ids", ""},
+                        measured = {"--bench", "--profile"};
+  static const std::pair<std::string_view, Commands> table[] = {
+      {"--tokens", sampled},
+      {"--temperature", sampled},
+      {"--top-k", sampled},
+      {"--top-p", sampled},
+      {"--min-p", sampled},
+      {"--repetition-penalty", sampled},
+      {"--seed", sampled},
+      {"--ignore-eos", sampled},
+      {"--stop", texts},
+      {"--perplexity-mode", {"--perplexity"}},
+      {"--perplexity-tokens", {"--perplexity"}},
+      {"--window", {"--perplexity"}},
+      {"--bench-prompt", measured},
+      {"--bench-tokens", measured},
+      {"--repeat", {"--bench"}},
+      {"--token-by-token", {"--logits"}},
+      {"--json",
+       {"--perplexity", "--bench", "--profile", "--info", "--list-devices"}},
+  };
+  for (const auto &[option, commands] : table) {
+    if (!options.has(option) ||
+        std::find(commands.begin(), commands.end(), command) != commands.end())
+      continue;
+    error = std::string(option) + " is for ";
+    for (size_t i = 0; i < commands.size(); ++i) {
+      if (i)
+        error += i + 1 < commands.size() ? ", " : " and ";
+      error += commands[i].empty() ? "conversations" : commands[i];
+    }
+    if (!command.empty())
+      error += ", not for " + std::string(command);
+    return false;
+  }
+  return true;
+}
+
 /// What options say together.
 static bool checkCombination(const Options &options, std::string &error) {
   if (options.help || options.version)
@@ -210,6 +255,8 @@ static bool checkCombination(const Options &options, std::string &error) {
     if (present)
       chosen = name;
   }
+  if (!checkCommandOf(options, chosen ? chosen : "", error))
+    return false;
   if (options.logits.has_value() != options.output.has_value()) {
     error = options.logits ? "--logits needs --output FILE.npy"
                            : "--output needs --logits IDS.txt";

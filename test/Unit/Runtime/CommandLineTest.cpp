@@ -39,6 +39,17 @@ TEST_F(CommandLineTest, BadOptions) {
   expectError({"--logits", "x"}, 2, "--logits needs --output");
   expectError({"--output", "x"}, 2, "--output needs --logits");
   expectError({"--prompt", "a", "--bench"}, 2, "exclude each other");
+  // What would be ignored.
+  expectError({"--prompt", "a", "--json"}, 2,
+              "--json is for --perplexity, --bench, --profile, --info and "
+              "--list-devices, not for --prompt");
+  expectError({"--window", "5"}, 2, "--window is for --perplexity\n");
+  expectError({"--bench", "--tokens", "5"}, 2,
+              "--tokens is for --prompt, --prompt-file, --generate-ids and "
+              "conversations, not for --bench");
+  expectError({"--generate-ids", "x", "--stop", "a"}, 2,
+              "--stop is for --prompt, --prompt-file and conversations");
+  expectError({"--profile", "--repeat", "2"}, 2, "--repeat is for --bench");
   expectError({"--prompt", "a", "--prompt-file", "b"}, 2, "exclude each other");
 }
 
