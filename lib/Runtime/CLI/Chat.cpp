@@ -105,7 +105,8 @@ int Program::chatTurn(const std::string &line) {
   if (ids.empty() || static_cast<int64_t>(ids.size()) >= session->capacity()) {
     chat->messages.pop_back();
     return fail(BadInput, "the conversation has " + std::to_string(ids.size()) +
-                              " tokens but the context holds " +
+                              " tokens, which leaves no place for an answer: "
+                              "the context holds " +
                               std::to_string(session->capacity()) +
                               ": /reset starts anew");
   }

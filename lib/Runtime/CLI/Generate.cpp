@@ -169,8 +169,8 @@ int Program::runPrompt(std::string prompt) {
   if (ids.empty())
     return fail(BadInput, "the prompt is empty");
   auto count = static_cast<int64_t>(ids.size());
-  // At least one new token must fit, if one is wanted.
-  if (count >= contextSize() + (options.tokens == 0))
+  // One new token needs no place: nothing follows it.
+  if (count > contextSize())
     return fail(BadInput,
                 "the prompt has " + std::to_string(count) +
                     " tokens but the context holds " +

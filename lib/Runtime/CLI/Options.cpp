@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <random>
 
@@ -57,104 +58,106 @@ Examples:
 
 namespace {
 
-template <typename T> bool parseNumber(std::string_view text, T &value) {
+template <typename T>
+bool parseNumber(std::string_view text, T &value) {
   const char *end = text.data() + text.size();
   auto [at, code] = std::from_chars(text.data(), end, value);
   return code == std::errc() && at == end && !text.empty();
 }
 
 /// One option: its name, whether it takes a value, and what it does with it.
-/// `set` returns what was expected if the value is bad.
+/// `set` returns what was expected if the value is bad, else nothing.
 struct Option {
   std::string_view name;
   bool takesValue;
-  std::function<const char *(std::string_view)> set;
+  std::function<std::string(std::string_view)> set;
 };
 
 } // namespace
 
 static std::vector<Option> optionTable(Options &o) {
   auto flag = [](std::string_view name, bool &target) {
-    return Option{name, false, [&target](std::string_view) -> const char * {
+    return Option{name, false, [&target](std::string_view) {
                     target = true;
-                    return nullptr;
+                    return std::string();
                   }};
   };
   auto text = [](std::string_view name, std::optional<std::string> &target) {
-    return Option{name, true,
-                  [&target](std::string_view value) -> const char * {
+    return Option{name, true, [&target](std::string_view value) {
                     target = std::string(value);
-                    return nullptr;
+                    return std::string();
                   }};
   };
-  auto count = [](std::string_view name, int64_t &target, int64_t low,
-                  int64_t high, const char *expected) {
+  auto expected = [](const char *what, const std::string &low,
+                     const std::string &high) {
+    return std::string(what) + " from " + low + " to " + high;
+  };
+  auto count = [expected](std::string_view name, int64_t &target, int64_t low,
+                          int64_t high, const char *what = "a number") {
     return Option{
-        name, true,
-        [&target, low, high, expected](std::string_view value) -> const char * {
+        name, true, [=, &target](std::string_view value) {
           int64_t number;
           if (!parseNumber(value, number) || number < low || number > high)
-            return expected;
+            return expected(what, std::to_string(low), std::to_string(high));
           target = number;
-          return nullptr;
+          return std::string();
         }};
   };
-  auto real = [](std::string_view name, double &target, double low, double high,
-                 const char *expected) {
+  auto real = [expected](std::string_view name, double &target,
+                         const char *lowText, double high) {
     return Option{
-        name, true,
-        [&target, low, high, expected](std::string_view value) -> const char * {
+        name, true, [=, &target](std::string_view value) {
           double number;
-          if (!parseNumber(value, number) || !(number >= low) ||
-              !(number <= high))
-            return expected;
+          if (!parseNumber(value, number) ||
+              !(number >= std::strtod(lowText, nullptr)) || !(number <= high))
+            return expected("a number", lowText,
+                            std::to_string(static_cast<int64_t>(high)));
           target = number;
-          return nullptr;
+          return std::string();
         }};
   };
   constexpr int64_t many = int64_t(1) << 31;
   return {
       text("--prompt", o.prompt),
       text("--prompt-file", o.promptFile),
-      count("--tokens", o.tokens, 0, many, "a number from 0"),
-      real("--temperature", o.sampler.temperature, 0, 100,
-           "a number from 0 to 100"),
-      count("--top-k", o.sampler.topK, 0, many, "a number from 0"),
-      real("--top-p", o.sampler.topP, 0, 1, "a number from 0 to 1"),
-      real("--min-p", o.sampler.minP, 0, 1, "a number from 0 to 1"),
-      real("--repetition-penalty", o.sampler.repetitionPenalty, 0.01, 100,
-           "a number from 0.01 to 100"),
+      count("--tokens", o.tokens, 0, many),
+      real("--temperature", o.sampler.temperature, "0", 100),
+      count("--top-k", o.sampler.topK, 0, many),
+      real("--top-p", o.sampler.topP, "0", 1),
+      real("--min-p", o.sampler.minP, "0", 1),
+      real("--repetition-penalty", o.sampler.repetitionPenalty, "0.01", 100),
       {"--seed", true,
-       [&o](std::string_view value) -> const char * {
-         return parseNumber(value, o.sampler.seed) ? nullptr
-                                                   : "a number from 0";
+       [&o](std::string_view value) -> std::string {
+         return parseNumber(value, o.sampler.seed)
+                    ? ""
+                    : "a number from 0 to 18446744073709551615";
        }},
       {"--stop", true,
-       [&o](std::string_view value) -> const char * {
+       [&o](std::string_view value) -> std::string {
          if (value.empty())
            return "a text";
          o.stop.emplace_back(value);
-         return nullptr;
+         return "";
        }},
       flag("--ignore-eos", o.ignoreEos),
-      count("--threads", o.threads, 1, 1024, "a number from 1 to 1024"),
-      count("--context", o.context, 1, many, "a number from 1"),
+      count("--threads", o.threads, 1, 1024),
+      count("--context", o.context, 1, many),
       flag("--pin", o.pin),
       flag("--quiet", o.quiet),
       flag("--no-mmap", o.noMmap),
       flag("--no-huge-pages", o.noHugePages),
       flag("--fixed-threads", o.fixedThreads),
       {"--device", true,
-       [&o](std::string_view value) -> const char * {
+       [&o](std::string_view value) -> std::string {
          o.device = value;
-         return value.empty() ? "a number or a part of a name" : nullptr;
+         return value.empty() ? "a number or a part of a name" : "";
        }},
       flag("--list-devices", o.listDevices),
       count("--device-timeout", o.deviceTimeout, 1, 1000000,
-            "a number of seconds from 1"),
+            "a number of seconds"),
       text("--perplexity", o.perplexity),
       {"--perplexity-mode", true,
-       [&o](std::string_view value) -> const char * {
+       [&o](std::string_view value) -> std::string {
          if (value == "windows")
            o.mode = PerplexityMode::Windows;
          else if (value == "lines")
@@ -163,15 +166,14 @@ static std::vector<Option> optionTable(Options &o) {
            o.mode = PerplexityMode::GPTQ;
          else
            return "windows, lines or gptq";
-         return nullptr;
+         return "";
        }},
-      count("--window", o.window, 2, many, "a number from 2"),
-      count("--perplexity-tokens", o.perplexityTokens, 1, many,
-            "a number from 1"),
+      count("--window", o.window, 2, many),
+      count("--perplexity-tokens", o.perplexityTokens, 1, many),
       flag("--bench", o.bench),
-      count("--bench-prompt", o.benchPrompt, 1, many, "a number from 1"),
-      count("--bench-tokens", o.benchTokens, 1, many, "a number from 1"),
-      count("--repeat", o.repeat, 1, 1000, "a number from 1 to 1000"),
+      count("--bench-prompt", o.benchPrompt, 1, many),
+      count("--bench-tokens", o.benchTokens, 1, many),
+      count("--repeat", o.repeat, 1, 1000),
       flag("--profile", o.profile),
       flag("--json", o.json),
       text("--logits", o.logits),
@@ -298,7 +300,7 @@ bool qc::rt::parseOptions(int argc, char **argv, Options &options,
       error = std::string(name) + " needs a value";
       return false;
     }
-    if (const char *expected = option->set(value)) {
+    if (std::string expected = option->set(value); !expected.empty()) {
       error = std::string(name) + " " + std::string(value) + ": expected " +
               expected;
       return false;

@@ -73,6 +73,14 @@ TEST_F(CommandLineTest, BadValues) {
     for (const char *value : values)
       expectError({"--prompt", "a", option, value}, 2,
                   std::string(option) + " " + value + ": expected ");
+  // Both bounds.
+  for (const char *option : {"--tokens", "--top-k"})
+    expectError({"--prompt", "a", option, "999999999999"}, 2,
+                ": expected a number from 0 to 2147483648\n");
+  expectError({"--perplexity", "x", "--perplexity-tokens", "999999999999"}, 2,
+              ": expected a number from 1 to 2147483648\n");
+  expectError({"--prompt", "a", "--repetition-penalty", "0"}, 2,
+              ": expected a number from 0.01 to 100\n");
   expectError({"--prompt", "a", "--context", "513"}, 2,
               "--context 513: the model has 512 positions");
   expectError({"--perplexity", dir.write("t", "text"), "--window=513"}, 2,

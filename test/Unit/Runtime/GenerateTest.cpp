@@ -83,6 +83,23 @@ TEST_F(GenerateTest, IdsFillTheContext) {
   EXPECT_EQ(result.out, join(greedy({5, 6, 7}, 8)) + "\n");
 }
 
+TEST_F(GenerateTest, PromptFillsTheContext) {
+  std::vector<int32_t> ids = tokenizer()->encode("Once upon a time", false);
+  std::vector<std::string> command = {"--prompt",      "Once upon a time",
+                                      "--temperature", "0",
+                                      "--ignore-eos",  "--context"};
+  // And one for the beginning of the text.
+  command.push_back(std::to_string(ids.size() + 1));
+  RunResult result = story(command);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.err.substr(0, 9), "1 tokens,") << result.err;
+  command.back() = std::to_string(ids.size());
+  expectError(command, 3,
+              "the prompt has " + std::to_string(ids.size() + 1) +
+                  " tokens but the context holds " +
+                  std::to_string(ids.size()) + ": ");
+}
+
 TEST_F(GenerateTest, Logits) {
   std::vector<int32_t> ids = someIds();
   std::string file = dir.write("ids", join(ids));
