@@ -434,6 +434,17 @@ class ExecutableTest(BadInput):
 
         self.expect([self.damaged(flip), "--info"], r"damaged|corrupt|payload|trailer|checksum")
 
+    def test_weights_damaged(self):
+        """Nothing but the self-test reads all weights."""
+
+        def flip(data):
+            # The first section, before the metadata.
+            data[data.rindex(b'{"architecture"') - 4096] ^= 0x55
+            return data
+
+        self.expect([self.damaged(flip), "--self-test"], r"damaged.*'weights' is damaged")
+        self.expect([self.damaged(lambda d: d[:-1]), "--self-test"], r"truncated")
+
     def test_no_tokenizer(self):
         folder, out = self.path("bare"), self.path("bare-exe")
         make_random_model.main([folder, *TINY])

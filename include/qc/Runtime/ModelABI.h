@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define QC_ABI_VERSION 4
+#define QC_ABI_VERSION 5
 #define QC_CACHE_TILE 16
 
 /// Meets all threads of the team. Provided by the runtime; `team` is the value
@@ -147,7 +147,8 @@ typedef struct QCSection {
   char name[16];
   uint64_t offset; ///< from the start of the file
   uint64_t size;
-  uint64_t checksum; ///< FNV-1a 64 of the section, 0 for "weights"
+  uint64_t checksum; ///< FNV-1a 64 of the section; "weights": see
+                     ///< docs/ModelABI.md, read by --self-test only
 } QCSection;
 
 typedef struct QCTrailer {

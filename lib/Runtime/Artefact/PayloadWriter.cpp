@@ -1,6 +1,7 @@
 //===- PayloadWriter.cpp - Appends sections to an artefact ----------------===//
 #include "qc/Runtime/Artefact/Payload.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -53,26 +54,31 @@ public:
     std::vector<uint8_t> zeros((alignment - at % alignment) % alignment);
     return write(zeros.data(), zeros.size());
   }
-  /// Streams `file`; its checksum goes to `hash` unless that is null.
-  bool copy(const std::string &file, uint64_t *hash) {
+  /// Streams `file` in blocks of WeightsChecksum to write() and `visit`.
+  template <typename Visit>
+  bool copy(const std::string &file, const Visit &visit) {
     int source = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
     if (source < 0) {
       error = "cannot read '" + file + "': " + std::strerror(errno);
       return good = false;
     }
-    std::vector<uint8_t> buffer(1 << 20);
-    for (;;) {
-      ssize_t count = read(source, buffer.data(), buffer.size());
-      if (count < 0 && errno == EINTR)
-        continue;
-      if (count < 0) {
-        error = "cannot read '" + file + "': " + std::strerror(errno);
-        good = false;
+    std::vector<uint8_t> buffer(WeightsChecksum::blockSize);
+    for (bool atEnd = false; !atEnd && good;) {
+      size_t filled = 0;
+      while (filled < buffer.size() && !atEnd) {
+        ssize_t count =
+            read(source, buffer.data() + filled, buffer.size() - filled);
+        if (count < 0 && errno == EINTR)
+          continue;
+        if (count < 0) {
+          error = "cannot read '" + file + "': " + std::strerror(errno);
+          good = false;
+        }
+        atEnd = count <= 0;
+        filled += atEnd ? 0 : static_cast<size_t>(count);
       }
-      if (count <= 0 || !write(buffer.data(), static_cast<size_t>(count)))
-        break;
-      if (hash)
-        *hash = checksum(buffer.data(), static_cast<size_t>(count), *hash);
+      if (good && filled && write(buffer.data(), filled))
+        visit(buffer.data(), filled);
     }
     close(source);
     return good;
@@ -112,19 +118,28 @@ bool qc::rt::appendPayload(const std::string &path,
     if (!out.pad(4096))
       return false;
     entry.offset = out.at;
-    // Weights are not read at start-up, so nobody could check theirs.
-    bool checked = section.name != "weights";
+    bool isWeights = section.name == "weights";
     uint64_t hash = checksum(nullptr, 0);
+    WeightsChecksum weights;
+    auto add = [&](const uint8_t *block, size_t size) {
+      if (isWeights)
+        weights.add(block, size);
+      else
+        hash = checksum(block, size, hash);
+    };
     if (section.file.empty()) {
-      if (checked)
-        hash = checksum(section.bytes.data(), section.bytes.size());
-      if (!out.write(section.bytes.data(), section.bytes.size()))
+      const auto *bytes =
+          reinterpret_cast<const uint8_t *>(section.bytes.data());
+      size_t size = section.bytes.size();
+      for (size_t at = 0; at < size; at += WeightsChecksum::blockSize)
+        add(bytes + at, std::min(size - at, WeightsChecksum::blockSize));
+      if (!out.write(bytes, size))
         return false;
-    } else if (!out.copy(section.file, checked ? &hash : nullptr)) {
+    } else if (!out.copy(section.file, add)) {
       return false;
     }
     entry.size = out.at - entry.offset;
-    entry.checksum = checked ? hash : 0;
+    entry.checksum = isWeights ? weights.get() : hash;
     table.push_back(entry);
   }
   if (!out.pad(4096))

@@ -215,6 +215,9 @@ int Program::run(const std::string &path) {
     return listDevices();
   if (int code = checkCPU())
     return code;
+  if (options.selfTest)
+    if (std::string problem = payload->checkWeights(); !problem.empty())
+      return fail(BadInput, problem);
   if (options.selfTest && qc_model.gpu_layers &&
       !selfTest(activeModel(), weights(), options.quiet))
     return Failure;

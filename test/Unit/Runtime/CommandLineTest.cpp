@@ -197,6 +197,18 @@ TEST_F(CommandLineTest, DamagedFile) {
   std::string damaged = bytes;
   damaged[at] = 'B';
   expect(damaged, "section 'metadata' is damaged");
+  // Of weights only the self-test notices: nothing else reads all of them.
+  damaged = bytes;
+  std::vector<float> w = fake::weights();
+  at = bytes.find(std::string(reinterpret_cast<char *>(w.data()), 64));
+  ASSERT_NE(at, std::string::npos);
+  damaged[at + 4 * w.size() - 1] ^= 64;
+  std::string path = dir.write("story", damaged);
+  chmod(path.c_str(), 0755);
+  RunResult result = run({path, "--self-test"});
+  EXPECT_EQ(result.code, 3);
+  EXPECT_EQ(result.err,
+            "story: error: '" + path + "': section 'weights' is damaged\n");
 }
 
 TEST_F(CommandLineTest, WithoutTokenizer) {

@@ -77,7 +77,41 @@ TEST_F(PayloadTest, RoundTrip) {
               0u);
   }
   EXPECT_EQ(bytes.substr(0, 5000), std::string(5000, 'E'));
-  EXPECT_EQ(section(0).checksum, 0u) << "weights are not read at start-up";
+}
+
+TEST_F(PayloadTest, DamagedWeights) {
+  // Two whole blocks and a ragged rest, from a file and from memory.
+  std::string weights(2 * WeightsChecksum::blockSize + 77, 'W');
+  for (size_t i = 0; i < weights.size(); ++i)
+    weights[i] = static_cast<char>(i * 2654435761u >> 13);
+  for (const PayloadSection &section :
+       {PayloadSection::fromBytes("weights", weights),
+        PayloadSection::fromFile("weights", dir.write("w", weights))}) {
+    std::string to = dir.write("to", "x"), error;
+    ASSERT_TRUE(appendPayload(to, {section}, error)) << error;
+    std::string whole = readFile(to);
+    auto check = [&](const std::string &content) {
+      auto payload = Payload::open(dir.write("to", content), false, error);
+      EXPECT_TRUE(payload) << error << ": weights are not read at start-up";
+      return payload ? payload->checkWeights() : "";
+    };
+    EXPECT_EQ(check(whole), "");
+    for (size_t at : {size_t(0), size_t(63), WeightsChecksum::blockSize - 1,
+                      WeightsChecksum::blockSize, weights.size() - 1}) {
+      std::string content = whole;
+      content[4096 + at] ^= '\x80';
+      EXPECT_EQ(check(content), "'" + to + "': section 'weights' is damaged");
+      // Nor does the next word of the lane make up for it.
+      if (at + 64 < weights.size())
+        content[4096 + at + 64] ^= '\x80';
+      EXPECT_NE(check(content), "") << at;
+    }
+    std::string swapped = whole;
+    std::swap_ranges(swapped.begin() + 4096,
+                     swapped.begin() + 4096 + WeightsChecksum::blockSize,
+                     swapped.begin() + 4096 + WeightsChecksum::blockSize);
+    EXPECT_NE(check(swapped), "");
+  }
 }
 
 TEST_F(PayloadTest, Checksum) {
@@ -138,7 +172,6 @@ TEST_F(PayloadTest, EveryFieldOfASectionIsChecked) {
     EXPECT_NE(error(0, [&](QCSection &s) { s.size = size; }), "");
   EXPECT_NE(error(1, [](QCSection &s) { s.size = 1; }), "");
   EXPECT_NE(error(1, [](QCSection &s) { s.checksum += 1; }), "");
-  // Only weights may do without a checksum.
   EXPECT_NE(error(1, [](QCSection &s) { s.checksum = 0; }), "");
   QCSection first = section(0);
   EXPECT_NE(error(1, [&](QCSection &s) { s = first; }).find("twice"),

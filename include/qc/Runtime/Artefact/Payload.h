@@ -33,11 +33,16 @@ public:
   std::string_view section(std::string_view name) const;
   const std::vector<QCSection> &sections() const { return table; }
 
+  /// Reads all weights and compares their checksum, which open() leaves out.
+  /// Empty, or one line.
+  std::string checkWeights() const;
+
 private:
   Payload() = default;
   std::string validate();
   uint8_t *base = nullptr; ///< of the file, page aligned
   size_t size = 0;
+  std::string path;
   std::vector<QCSection> table;
 };
 
@@ -71,6 +76,19 @@ bool appendPayload(const std::string &path,
 /// FNV-1a, 64 bits.
 uint64_t checksum(const void *data, size_t size,
                   uint64_t seed = 14695981039346656037ull);
+
+/// Of the section "weights", at the speed of memory: FNV-1a 64 over the sums of
+/// its blocks. Any change of one word changes the result.
+class WeightsChecksum {
+public:
+  static constexpr size_t blockSize = 1 << 20;
+  /// The next block; all but the last have blockSize bytes.
+  void add(const uint8_t *block, size_t size);
+  uint64_t get() const { return hash; }
+
+private:
+  uint64_t hash = checksum(nullptr, 0);
+};
 
 } // namespace qc::rt
 
