@@ -2,6 +2,7 @@
 #include "qc/Frontend/TokenizerFiles.h"
 
 #include "qc/Frontend/ConfigReader.h"
+#include "qc/Runtime/Chat/ChatTemplate.h"
 #include "qc/Runtime/Tokenizer/Tokenizer.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallString.h"
@@ -80,9 +81,20 @@ static std::string readTemplate(ConfigReader &reader) {
   return "";
 }
 
+/// Text can be had without the template: a warning.
+static void checkTemplate(const TokenizerInfo &info, StringRef file,
+                          std::vector<std::string> &warnings) {
+  std::string error;
+  if (!info.chatTemplate.empty() &&
+      !rt::ChatTemplate::create(info.chatTemplate, error))
+    warnings.push_back(
+        (file + ": " + error + "; conversations will fail").str());
+}
+
 /// Fills the strings and `addBos`, as far as the files say.
 static Error readConfig(StringRef folder, TokenizerInfo &info,
-                        std::optional<bool> &addBos) {
+                        std::optional<bool> &addBos,
+                        std::vector<std::string> &warnings) {
   std::string path = pathIn(folder, "tokenizer_config.json");
   auto json = readObject(path);
   if (!json)
@@ -106,15 +118,19 @@ static Error readConfig(StringRef folder, TokenizerInfo &info,
     if (Error error = tokens.takeError())
       return error;
   }
+  std::string configPath = std::move(path);
   path = pathIn(folder, "chat_template.jinja");
-  if (!fs::exists(path))
+  if (!fs::exists(path)) {
+    checkTemplate(info, configPath, warnings);
     return Error::success();
+  }
   auto file = readFile(path, maxTemplate);
   if (!file)
     return file.takeError();
   if (!llvm::json::isUTF8((*file)->getBuffer()))
     return makeError(path, ": not UTF-8");
   info.chatTemplate = (*file)->getBuffer().str();
+  checkTemplate(info, path, warnings);
   return Error::success();
 }
 
@@ -168,7 +184,7 @@ qc::readTokenizer(StringRef folder, const ModelConfig &config,
   if (!fs::exists(info.file))
     return std::nullopt;
   std::optional<bool> addBos;
-  if (Error error = readConfig(folder, info, addBos))
+  if (Error error = readConfig(folder, info, addBos, warnings))
     return error;
   auto bytes = readFile(info.file, maxTokenizer);
   if (!bytes)
@@ -176,8 +192,13 @@ qc::readTokenizer(StringRef folder, const ModelConfig &config,
   std::string message;
   std::unique_ptr<rt::Tokenizer> tokenizer = rt::Tokenizer::create(
       kind, std::string_view((*bytes)->getBuffer()), message);
-  if (!tokenizer)
-    return makeError(info.file, ": ", message);
+  if (!tokenizer) {
+    // The runtime's messages begin with the name of the file.
+    StringRef what(message);
+    if (what.consume_front(llvm::sys::path::filename(info.file)))
+      what.consume_front(": ");
+    return makeError(info.file, ": ", what);
+  }
   resolveIds(*tokenizer, config, addBos, info, warnings);
   return info;
 }

@@ -84,7 +84,7 @@ int Program::chatIds(const std::string &line, std::vector<int32_t> &ids) {
   if (!chat->chatTemplate->render(chat->messages, /*addGenerationPrompt=*/true,
                                   tokenizerInfo.bosText, tokenizerInfo.eosText,
                                   prompt, error))
-    return fail(BadInput, "chat template: " + error);
+    return fail(BadInput, error);
   ids = tokenizer->encode(prompt, /*parseSpecial=*/true, &error);
   return error.empty() ? Success : fail(BadInput, error);
 }
@@ -140,7 +140,7 @@ int Program::runChat() {
     state.chatTemplate =
         ChatTemplate::create(tokenizerInfo.chatTemplate, error);
     if (!state.chatTemplate)
-      return fail(BadInput, "chat template: " + error);
+      return fail(BadInput, error);
   }
   if (int code = createSession(contextSize()))
     return code;

@@ -93,6 +93,25 @@ TEST_F(TokenizerFiles, TokensAsObjectsAndTemplates) {
   EXPECT_EQ(get().chatTemplate, "from a file\n");
 }
 
+TEST_F(TokenizerFiles, BrokenTemplates) {
+  copy("tokenizer.json");
+  dir.write("tokenizer_config.json", R"({"chat_template": "{% for %}"})");
+  get();
+  ASSERT_EQ(warnings.size(), 1u);
+  std::string start = dir.file("tokenizer_config.json") + ": chat template: ";
+  EXPECT_EQ(warnings[0].substr(0, start.size() + 8), start + "line 1: ");
+  // Only what is used.
+  dir.write("chat_template.jinja", "{{ messages }}");
+  warnings.clear();
+  get();
+  EXPECT_TRUE(warnings.empty());
+  dir.write("chat_template.jinja", "{{ messages }}\n{% if %}");
+  get();
+  ASSERT_EQ(warnings.size(), 1u);
+  start = dir.file("chat_template.jinja") + ": chat template: line 2: ";
+  EXPECT_EQ(warnings[0].substr(0, start.size()), start);
+}
+
 TEST_F(TokenizerFiles, EosOfTheTokenizerIsAdded) {
   copy("tokenizer.json");
   dir.write("tokenizer_config.json", R"({"eos_token": "<unk>"})");
@@ -120,7 +139,10 @@ TEST_F(TokenizerFiles, BadFiles) {
   dir.write("tokenizer.json", "{");
   expectError(error(), "tokenizer.json: ");
   dir.write("tokenizer.json", "{}");
-  expectError(error(), "tokenizer.json: ");
+  std::string message = error();
+  expectError(message, "tokenizer.json: ");
+  EXPECT_EQ(message.find("tokenizer.json"), message.rfind("tokenizer.json"))
+      << message;
   copy("tokenizer.json");
   dir.write("tokenizer_config.json", "[]");
   expectError(error(), "tokenizer_config.json: is [], expected an object");

@@ -100,6 +100,15 @@ TEST_F(TerminalTest, ControlCStopsTheAnswerOnly) {
   EXPECT_EQ(terminal.wait(), 0) << terminal.seen;
 }
 
+TEST_F(TerminalTest, BrokenChatTemplate) {
+  std::string path = dir.file("story");
+  makeFake("qc-fake-model", path, TokenizerFile::SentencePiece, "{% for %}");
+  Terminal terminal({path}, nullptr);
+  EXPECT_EQ(terminal.wait(), 3) << terminal.seen;
+  EXPECT_EQ(terminal.seen.substr(0, 36),
+            "story: error: chat template: line 1:");
+}
+
 TEST_F(TerminalTest, SecondControlCAtThePromptLeaves) {
   Terminal terminal(chat(), nullptr);
   ASSERT_TRUE(terminal.expect("> "));
