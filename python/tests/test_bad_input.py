@@ -150,14 +150,18 @@ COMPILE_OPTIONS = {
         ["--quantize=none", "--group-size=7"], r"--group-size.*--quantize",
     ),
     "tune_seconds_without_tune": (["--tune-seconds=7"], r"--tune-seconds.*--tune$"),
+    "jobs_negative": (["--jobs=-1"], r"error: --jobs=-1: expected .* 0 to \d+$"),
+    "runtime_not_an_archive": (
+        ["--runtime=/etc/passwd"], r"error: --runtime='/etc/passwd': is not an archive",
+    ),
     "mcpu_unknown": (["--mcpu=i8086"], r"i8086"),
     "target_unknown": (["--target=toaster"], r"toaster"),
-    "emit_unknown": (["--emit=jar"], r"jar"),
+    "emit_unknown": (["--emit=jar"], r"error: --emit=jar: expected exe, .* or cubin"),
     "phase_unknown": (["--compile-to=nirvana"], r"nirvana"),
     "kv_cache_unknown": (["--kv-cache=f3"], r"f3"),
     "activations_unknown": (["--activations=int3"], r"int3"),
     "max_tokens_zero": (["--max-tokens=0"], r"max-tokens"),
-    "option_unknown": (["--frobnicate"], r"frobnicate"),
+    "option_unknown": (["--frobnicate"], r"error: .*frobnicate"),
 }  # fmt: skip
 # Options of the executable; IDS and TEXT stand for files made by the case.
 RUN = {
@@ -203,6 +207,7 @@ class BadInput(tools.Scratch):
         )
         lines = stderr.strip().splitlines()
         self.assertEqual(len(lines), 1, f"one line expected: {stderr[:2000]}")
+        self.assertEqual(stderr.count("\n"), 1, "an empty line")
         self.assertLess(len(lines[0]), 500)
         for crash in CRASHES:
             self.assertNotIn(crash, stderr)

@@ -6,17 +6,63 @@
 #include "qc/Target/CPU/Tuning/KernelJIT.h"
 #include "qc/Target/SPIRV/CooperativeMatrix.h"
 #include "qc/Tools/Register.h"
+#include "llvm/BinaryFormat/Magic.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include <csignal>
+#include <limits>
 
 using namespace mlir;
 using namespace mlir::qc;
 namespace cl = llvm::cl;
 
 static cl::OptionCategory category("qc-compile options");
+
+static int fail(const llvm::Twine &message) {
+  llvm::errs() << "qc-compile: error: " << message << "\n";
+  return 1;
+}
+
+namespace {
+/// As LLVM's, which prints messages of another form, to stderr at once.
+template <typename Number>
+struct NumberParser : cl::parser<Number> {
+  using cl::parser<Number>::parser;
+  bool parse(cl::Option &, StringRef name, StringRef text, Number &number) {
+    if (!text.getAsInteger(0, number))
+      return false;
+    constexpr bool isSigned = std::is_signed_v<Number>;
+    fail("--" + name + "=" + text + ": expected a " +
+         (isSigned ? std::string("whole number")
+                   : "number from 0 to " +
+                         std::to_string(std::numeric_limits<Number>::max())));
+    return true;
+  }
+};
+struct EmitParser : cl::parser<Emit> {
+  using cl::parser<Emit>::parser;
+  bool parse(cl::Option &, StringRef name, StringRef text, Emit &emit) {
+    for (const OptionInfo &value : Values)
+      if (value.Name == text) {
+        emit = value.V.getValue();
+        return false;
+      }
+    std::string names;
+    for (const OptionInfo &value : Values)
+      names += (names.empty()              ? ""
+                : &value == &Values.back() ? " or "
+                                           : ", ") +
+               value.Name.str();
+    fail("--" + name + "=" + text + ": expected " + names);
+    return true;
+  }
+};
+} // namespace
+
+// LLVM's parser of long is final.
+using Count = cl::opt<long long, false, NumberParser<long long>>;
 
 static cl::opt<std::string> input(cl::Positional, cl::Required,
                                   cl::desc("<model folder or .mlir>"),
@@ -29,7 +75,7 @@ static cl::opt<std::string> quantize(
              "int4_sym "
              "for a folder, none for IR); embeddings and head are int8"),
     cl::value_desc("recipe"), cl::cat(category));
-static cl::opt<int64_t>
+static Count
     groupSize("group-size",
               cl::desc("Inputs that share a scale; -1: one scale a row "
                        "(default: 128 or 64)"),
@@ -63,7 +109,7 @@ static cl::opt<std::string>
           cl::desc("The CUDA toolkit's assembler (default: on PATH, in "
                    "$CUDA_PATH/bin or /usr/local/cuda/bin)"),
           cl::value_desc("program"), cl::cat(category));
-static cl::opt<Emit> emit(
+static cl::opt<Emit, false, EmitParser> emit(
     "emit", cl::desc("What to write"), cl::init(Emit::Executable),
     cl::values(clEnumValN(Emit::Executable, "exe", "standalone executable"),
                clEnumValN(Emit::Shared, "shared", "shared object with C API"),
@@ -86,7 +132,7 @@ static cl::opt<std::string>
     dumpDir("dump-dir",
             cl::desc("Write the IR after each phase and the code here"),
             cl::value_desc("folder"), cl::cat(category));
-static cl::opt<int64_t>
+static Count
     gpuLayers("gpu-layers",
               cl::desc("With --target=cpu,spirv or cpu,nvptx: last layers that "
                        "run on the GPU"),
@@ -109,12 +155,12 @@ static cl::opt<std::string> prefillBackend(
     cl::desc("Products of prompts with f32 weights: generated, or onednn where "
              "the machine that runs it has libdnnl"),
     cl::init("generated"), cl::cat(category));
-static cl::opt<int64_t> maxTokens("max-tokens",
-                                  cl::desc("Most tokens of one prefill step"),
-                                  cl::init(128), cl::cat(category));
-static cl::opt<unsigned> threads("jobs",
-                                 cl::desc("Threads (default: all cores)"),
-                                 cl::init(0), cl::cat(category));
+static Count maxTokens("max-tokens",
+                       cl::desc("Most tokens of one prefill step"),
+                       cl::init(128), cl::cat(category));
+static cl::opt<unsigned, false, NumberParser<unsigned>>
+    threads("jobs", cl::desc("Threads (default: all cores)"), cl::init(0),
+            cl::cat(category));
 static cl::opt<std::string> runtime("runtime",
                                     cl::desc("Runtime archive to link"),
                                     cl::value_desc("libqcrt.a"),
@@ -125,9 +171,8 @@ static cl::opt<bool>
          cl::desc("Measure kernels on this machine and remember what is better "
                   "than the default"),
          cl::cat(category));
-static cl::opt<int64_t> tuneSeconds("tune-seconds",
-                                    cl::desc("Time that --tune may take"),
-                                    cl::init(60), cl::cat(category));
+static Count tuneSeconds("tune-seconds", cl::desc("Time that --tune may take"),
+                         cl::init(60), cl::cat(category));
 static cl::opt<bool> noTuning("no-tuning",
                               cl::desc("Ignore what --tune remembered"),
                               cl::cat(category));
@@ -137,11 +182,6 @@ static cl::opt<std::string>
                     "token-tile=8,strip=256,prefetch=8,sums=4,"
                     "score-registers=16"),
            cl::value_desc("constants"), cl::cat(category));
-
-static int fail(const llvm::Twine &message) {
-  llvm::errs() << "qc-compile: error: " << message << "\n";
-  return 1;
-}
 
 /// libqcrt.a beside the tool, as built or installed.
 static std::string findRuntime(const char *argv0) {
@@ -164,10 +204,15 @@ int main(int argc, char **argv) {
           "Compiles a model folder to one executable.\n\n"
           "  qc-compile examples/stories260K -o story\n"
           "  ./story --prompt \"Once upon a time\" --tokens 200\n",
-          &parseStream))
-    return llvm::errs() << StringRef(parseErrors).ltrim().split('\n').first
-                        << "\n",
-           2;
+          &parseStream)) {
+    // Empty: the option has said it.
+    StringRef message = StringRef(parseErrors).ltrim().split('\n').first;
+    message.consume_front(llvm::sys::path::filename(argv[0]));
+    message.consume_front(": ");
+    if (!message.empty())
+      fail(message);
+    return 2;
+  }
   auto oneOf = [](StringRef value, std::initializer_list<StringRef> known) {
     return llvm::is_contained(known, value);
   };
@@ -310,6 +355,12 @@ int main(int argc, char **argv) {
   if (!text && emit != Emit::Object && !llvm::sys::fs::exists(options.runtime))
     return fail("runtime archive '" + options.runtime +
                 "' not found: build target qcrt or pass --runtime");
+  llvm::file_magic magic;
+  if (!text && emit != Emit::Object &&
+      (llvm::identify_magic(options.runtime, magic) ||
+       magic != llvm::file_magic::archive))
+    return fail("--runtime='" + options.runtime +
+                "': is not an archive, expected libqcrt.a");
 
   DialectRegistry registry;
   registerAllDialects(registry);
