@@ -107,10 +107,10 @@ mlir::qc::selectWeights(ModuleOp module, const DriverOptions &options) {
       continue;
     selected.push_back({weight, std::move(found.references)});
   }
-  if (*include && selected.empty())
+  if (selected.empty())
     emitWarning(module.getLoc())
-        << "nothing to quantize: of the weights that match "
-           "'include' ("
+        << "nothing to quantize: of the "
+        << (*include ? "weights that match 'include' (" : "module's weights (")
         << named << "), none is a float matrix of "
         << (options.targets == "all" ? "a linear layer, embedding or head"
                                      : "linear layers only (option targets)");

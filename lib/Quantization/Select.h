@@ -14,7 +14,7 @@ struct SelectedWeight {
 };
 
 /// In the order of the module. Fails with a diagnostic if an option is wrong;
-/// warns if `include` is given and nothing is selected.
+/// warns if nothing is selected.
 FailureOr<SmallVector<SelectedWeight>>
 selectWeights(ModuleOp module, const DriverOptions &options);
 

@@ -1,7 +1,7 @@
 // Bad input: one line that says what, where, and what was expected, and no
 // file left behind.
 //
-// RUN: rm -rf %t && mkdir %t && cd %t
+// RUN: rm -rf %t %t-again && mkdir %t %t-again && cd %t
 // RUN: %python %S/Inputs/write_floats.py weights.bin 3480
 // RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="include=( output-dir=o" 2>&1 | FileCheck %s --check-prefix=REGEX
 // REGEX: error: option include: '(' is not a regular expression: parentheses not balanced
@@ -9,6 +9,8 @@
 // TARGETS: error: option targets: unknown value 'heads', expected linear or all
 // RUN: qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="include=head output-dir=o" 2>&1 | FileCheck %s --check-prefix=NOTHING
 // NOTHING: warning: nothing to quantize: of the weights that match 'include' (1), none is a float matrix of linear layers only
+// RUN: qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="output-dir=%t-again" --qc-quantize-rtn="bits=8 output-dir=%t-again" 2>&1 | FileCheck %s --check-prefix=AGAIN
+// AGAIN: warning: nothing to quantize: of the module's weights (5), none is a float matrix of linear layers only
 //
 // RUN: not qc-opt %S/Inputs/model.mlir --qc-quantize-rtn="bits=9 output-dir=o" 2>&1 | FileCheck %s --check-prefix=BITS
 // BITS: error: cannot quantize 'layers.0.up': format 'grouped<bits = 9, group = 64, scale = f16>': bits must lie in [1, 8], found 9
