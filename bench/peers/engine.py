@@ -30,9 +30,9 @@ WORKLOADS = [
     Workload("decode at context 2048", "decode", 32, context=2016, repeat=1),
     Workload("decode at context 2048 (int8 cache)", "decode", 32, context=2016,
              repeat=1, cache="i8"),  # fmt: skip
-    Workload("batch 4", "prefill", 4, repeat=8),
-    Workload("batch 8", "prefill", 8, repeat=8),
-    Workload("batch 16", "prefill", 16, repeat=8),
+    Workload("batch 4", "prefill", 4, repeat=40),
+    Workload("batch 8", "prefill", 8, repeat=40),
+    Workload("batch 16", "prefill", 16, repeat=40),
     Workload("prefill 512", "prefill", 512),
 ]
 

@@ -22,6 +22,7 @@
 #include "qc/Target/NVPTX/Passes.h"
 #include "qc/Target/SPIRV/CooperativeMatrix.h"
 #include "qc/Target/SPIRV/Passes.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -50,9 +51,9 @@ constexpr StringRef nvptxPhases[] = {"import", "quantize", "fuse",
 /// Of the one WorkFolder, for removeWorkFolder().
 std::atomic<const char *> currentWorkFolder = nullptr;
 
-/// When a signal ends the program; hence system calls only. The folder holds
-/// files, no folders.
-void removeWorkFolder() {
+/// Handles a signal that ends the program; hence system calls only. The folder
+/// holds files, no folders.
+void removeWorkFolder(int signal) {
   if (const char *path = currentWorkFolder) {
     int fd = ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     alignas(dirent64) char entries[4096];
@@ -65,13 +66,32 @@ void removeWorkFolder() {
       }
     (void)::rmdir(path);
   }
-  std::raise(SIGINT);
+  // Other unfinished outputs; then what the signal does by itself.
+  llvm::sys::RunInterruptHandlers();
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+void catchSignals() {
+  struct sigaction action = {}, old = {};
+  action.sa_handler = removeWorkFolder;
+  action.sa_flags = SA_NODEFER;
+  for (int signal : {SIGHUP, SIGINT, SIGTERM})
+    if (sigaction(signal, nullptr, &old) == 0 && old.sa_handler != SIG_IGN)
+      sigaction(signal, &action, nullptr);
 }
 
 /// A folder for intermediate files, removed with all it holds.
 class WorkFolder {
 public:
   static llvm::Expected<std::unique_ptr<WorkFolder>> create(StringRef near) {
+    catchSignals();
+    // No signal between the folder and its name.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    auto unblock = llvm::scope_exit(
+        [&] { pthread_sigmask(SIG_SETMASK, &before, nullptr); });
     SmallString<128> path;
     if (std::error_code code = fs::createUniqueDirectory(near + ".qc", path)) {
       // createUniqueDirectory puts relative models below the temporary folder.
@@ -94,7 +114,6 @@ public:
 private:
   explicit WorkFolder(StringRef path) : path(path) {
     currentWorkFolder = this->path.c_str();
-    llvm::sys::SetInterruptFunction(removeWorkFolder);
   }
   SmallString<128> path;
 };

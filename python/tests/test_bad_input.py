@@ -217,19 +217,20 @@ class BadInput(tools.Scratch):
             left = [f for f in os.listdir(folder) if f.startswith(name)]
             self.assertEqual(left, [], "files are left behind")
 
-    def interrupt(self, command, out):
-        """Ctrl-C while the command writes under a temporary name."""
+    def interrupt(self, command, out, number=signal.SIGINT, **kwargs):
+        """Ctrl-C, or another signal, while the command writes under a temporary
+        name."""
         folder, name = os.path.split(out)
 
         def left():
             return [f for f in os.listdir(folder) if f.startswith(name)]
 
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(command, **kwargs)
         while process.poll() is None and not left():
             time.sleep(0.001)
         time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(timeout=120), -signal.SIGINT, "came too late")
+        process.send_signal(number)
+        self.assertEqual(process.wait(timeout=120), -number, "came too late")
         self.assertEqual(left(), [], "files are left behind")
 
     @contextlib.contextmanager
@@ -334,7 +335,14 @@ class OutputTest(BadInput):
 
     def test_interrupt(self):
         out = self.path("interrupted")
-        self.interrupt([tools.tool("qc-compile"), self.model, "-o", out], out)
+        command = [tools.tool("qc-compile"), self.model, "-o", out]
+        self.interrupt(command, out)
+        self.interrupt(command, out, signal.SIGTERM)
+
+        def background():  # as `command &` in a script
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+        self.interrupt(command, out, signal.SIGTERM, preexec_fn=background)
 
     def test_size_limit(self):
         """A limit on sizes of files, as a shell's ulimit -f."""

@@ -193,7 +193,16 @@ static std::string findRuntime(const char *argv0) {
 }
 
 int main(int argc, char **argv) {
+  // LLVM's handlers forget that a shell's background jobs ignore signals.
+  SmallVector<int> ignored;
+  for (int signal : {SIGHUP, SIGINT, SIGTERM}) {
+    struct sigaction old = {};
+    if (sigaction(signal, nullptr, &old) == 0 && old.sa_handler == SIG_IGN)
+      ignored.push_back(signal);
+  }
   llvm::InitLLVM init(argc, argv);
+  for (int signal : ignored)
+    std::signal(signal, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN); // a size limit is an error, not a death
   registerPassManagerCLOptions();
   cl::HideUnrelatedOptions(category);

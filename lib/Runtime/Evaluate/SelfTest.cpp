@@ -157,7 +157,7 @@ static std::string testKernel(const QCModel &model, const QCKernel &kernel,
     return "not enough memory";
   Random random;
   // One token; an even and an odd number: tiles with and without a rest; with
-  // AMX one tile of 16.
+  // AMX a tile of 16 that is partly empty, and two.
   for (size_t m : {1u, 2u, 5u, 9u, 17u}) {
     if (static_cast<int64_t>(m) > model.max_tokens)
       break;

@@ -220,7 +220,9 @@ void AMXEmitter::emitPipelined(const Pipeline &pipeline, Value firstTile) {
              [&](Value block, ValueRange before) {
                return emitTiles(pipeline, block, firstTile, before);
              });
-  addTokens(last, 0, pipeline.tokenTiles * amxTokens);
+  // A tile alone has added its products itself.
+  b.ifThen(b.less(b.index(pipeline.tokenTiles - 1), stripCount),
+           [&] { addTokens(last, 0, pipeline.tokenTiles * amxTokens); });
 }
 
 /// sums += the products of tokens [from, to) of one or two tiles.
