@@ -217,15 +217,18 @@ class BadInput(tools.Scratch):
             left = [f for f in os.listdir(folder) if f.startswith(name)]
             self.assertEqual(left, [], "files are left behind")
 
-    def interrupt(self, command, out, number=signal.SIGINT, **kwargs):
+    def interrupt(self, command, out, number=signal.SIGINT, sigint=signal.SIG_DFL):
         """Ctrl-C, or another signal, while the command writes under a temporary
-        name."""
+        name. `sigint`: what the command inherits; these tests may run in a
+        background job, which ignores it."""
         folder, name = os.path.split(out)
 
         def left():
             return [f for f in os.listdir(folder) if f.startswith(name)]
 
-        process = subprocess.Popen(command, **kwargs)
+        process = subprocess.Popen(
+            command, preexec_fn=lambda: signal.signal(signal.SIGINT, sigint)
+        )
         while process.poll() is None and not left():
             time.sleep(0.001)
         time.sleep(0.02)
@@ -338,11 +341,8 @@ class OutputTest(BadInput):
         command = [tools.tool("qc-compile"), self.model, "-o", out]
         self.interrupt(command, out)
         self.interrupt(command, out, signal.SIGTERM)
-
-        def background():  # as `command &` in a script
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-        self.interrupt(command, out, signal.SIGTERM, preexec_fn=background)
+        # As `command &` in a script.
+        self.interrupt(command, out, signal.SIGTERM, signal.SIG_IGN)
 
     def test_size_limit(self):
         """A limit on sizes of files, as a shell's ulimit -f."""
