@@ -1,7 +1,8 @@
 //===- RandomWeight.cpp - Weights to measure with -------------------------===//
 #include "qc/Target/CPU/Tuning/Measure.h"
 
-#include "llvm/ADT/bit.h"
+#include "qc/Format/Elements.h"
+#include "llvm/ADT/STLExtras.h"
 #include <cstring>
 #include <random>
 
@@ -20,17 +21,12 @@ mlir::qc::cpu::randomComponents(const ::qc::Format &format, int64_t n,
     for (int64_t i = 0; i < spec.numElements(); ++i) {
       uint8_t *at = tensor.bytes.data() + i * ::qc::byteWidth(spec.type);
       float value = uniform(rng);
-      uint16_t half = ::qc::floatToHalf(value);
-      if (spec.type == ::qc::DType::F32)
-        std::memcpy(at, &value, 4);
-      else if (spec.type == ::qc::DType::F16)
-        std::memcpy(at, &half, 2);
-      else if (spec.type == ::qc::DType::BF16) {
-        // Its upper half. Random bits would be numbers too small to be fast.
-        auto upper =
-            static_cast<uint16_t>(llvm::bit_cast<uint32_t>(value) >> 16);
-        std::memcpy(at, &upper, 2);
-      } else if (spec.type == ::qc::DType::U16) {
+      // Random bits of bf16 would be numbers too small to be fast.
+      if (llvm::is_contained(
+              {::qc::DType::F32, ::qc::DType::F16, ::qc::DType::BF16},
+              spec.type))
+        ::qc::storeFloat(spec.type, tensor.bytes.data(), i, value);
+      else if (spec.type == ::qc::DType::U16) {
         auto code = static_cast<uint16_t>(rng() % entries);
         std::memcpy(at, &code, 2);
       } else if (spec.name == "zeros")
