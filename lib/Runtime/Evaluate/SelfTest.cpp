@@ -309,6 +309,7 @@ static std::string testSteps(const QCDeviceModel &model, Device &device,
   std::copy(hidden.begin(), hidden.end(), device.input());
   if (!device.run(step, ids, 0, together.data(), error))
     return error.message;
+  bool roundsToHalf = attendsOnTensorCores(model);
   for (size_t i = 0; i < ids.size(); ++i) {
     std::copy_n(hidden.data() + i * model.input_columns, model.input_columns,
                 device.input());
@@ -317,7 +318,7 @@ static std::string testSteps(const QCDeviceModel &model, Device &device,
       return error.message;
     std::string problem = compareLogits(
         alone, std::span(together).subspan(i * vocabulary, vocabulary),
-        model.int8_activations, attendsOnTensorCores(model));
+        model.int8_activations, roundsToHalf);
     if (!problem.empty())
       return "token " + std::to_string(i) + ": " + problem;
   }
